@@ -1,0 +1,78 @@
+// A kind of experiment as a value: what its stages may say, which shards a point of one needs, and the table their results make.
+// Torch-free; how a shard is computed lives on the run side (experiments/run).
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "experiments/datasets/dataset.h"
+#include "models/files/config.h"
+#include "schemas/params.h"
+#include "schemas/result.h"
+#include "schemas/shard.h"
+#include "schemas/table.h"
+
+namespace headcount::experiments {
+
+/// A model of the spec as planning sees it.
+struct ModelInfo {
+  std::string name;
+  std::string path;
+  std::string fingerprint;
+  std::string dtype;
+  models::Config config;
+  std::string tag;  // the numerics tag it is bound to; empty while planning without workers
+};
+
+/// The scores a point reads from an earlier stage: signed mean by layer-major head, NaN where that stage had no such head.
+struct Scores {
+  std::string stage;
+  std::vector<double> value;          // n_layers * n_heads
+  std::vector<uint64_t> row_ids;      // the rows they were made from: for the overlap warning
+  Fields values;                      // that point's parameters (mask_probs, mask_samples ...)
+};
+
+/// One point of a stage with everything its plan may use. Outlived by spec-level data it points to.
+struct Point {
+  const ModelInfo* model = nullptr;
+  const datasets::Dataset* dataset = nullptr;
+  Fields values;                        // every parameter, by name
+  Fields columns;                       // the point's columns in results: model, dataset, every axis, inherited axes
+  std::vector<std::string> column_order;  // their fixed order
+  std::optional<Scores> scores;         // of a stage that reads one, once that table exists
+  uint64_t seed = 0;
+  int64_t micro_batch = 0;              // 0: the kind's constant
+};
+
+/// The result of shard i of a point; nullopt: missing (quarantined, or not there yet).
+using ResultOf = std::function<std::optional<Result>(size_t point, int64_t shard)>;
+
+struct Kind {
+  std::string_view name;
+  int64_t numerics_version = 1;
+  std::span<const ParamInfo> params;
+  bool reads_scores = false;  // takes `scores = { stage = ..., ... }`; `scores_required` says whether it must
+  bool scores_required = false;
+
+  /// What one point's parameters, model and dataset get wrong together. `complain(key, message)`: key is one of its own keys.
+  void (*check)(const Point&, const std::function<void(const std::string&, const std::string&)>& complain);
+  /// How many shards the point needs; known before its scores are.
+  int64_t (*count)(const Point&);
+  /// Shard i of 0 .. count - 1; equal computations of different points give equal shards.
+  Shard (*shard)(const Point&, int64_t i);
+  /// The table of the stage from whatever results there are.
+  Table (*aggregate)(const std::string& stage, std::span<const Point>, const ResultOf&);
+};
+
+/// The kind of that name, or nullptr; and all of them, in kinds.def order.
+const Kind* find_kind(std::string_view name);
+std::span<const Kind> kinds();
+
+/// Arrays a shard of any kind must yield, by name and shape.
+std::vector<ArrayPlan> arrays(const Shard& shard);
+
+}  // namespace headcount::experiments

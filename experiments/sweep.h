@@ -1,0 +1,51 @@
+// A spec made whole: checked, its models opened and fingerprinted, its datasets read, its stages expanded into points.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "experiments/kind.h"
+#include "schemas/spec.h"
+
+namespace headcount::experiments {
+
+struct Stage {
+  std::string name;
+  const Kind* kind = nullptr;
+  std::vector<Point> points;      // all axes, inherited ones too; scores still absent
+  int input = -1;                 // index of the stage it reads, or -1
+  std::vector<int> input_point;   // per point: which point of that stage
+  bool allow_missing = false;
+};
+
+/// Owns what points point to. Movable; points stay valid.
+struct Sweep {
+  Spec spec;
+  std::vector<std::unique_ptr<ModelInfo>> models;
+  std::vector<std::unique_ptr<datasets::Dataset>> datasets;  // one per (dataset, model) pair used
+  std::vector<Stage> stages;
+};
+
+struct Prepared {
+  std::optional<Sweep> sweep;
+  std::vector<Problem> problems;
+};
+
+/// Everything `headcount check` does: parse, outer shape, kinds' keys, axes, stage inputs, then (where those are clean) models and
+/// datasets. Relative paths start at `root`. Files that cannot be read become problems at the key naming them.
+Prepared prepare(std::string_view text, const std::string& file, const std::string& root);
+
+/// Puts an earlier stage's table into the points that read it. `rows` of the table as Kind::aggregate made them.
+void attach_scores(Sweep& sweep, int stage, const Table& input);
+
+/// Shard i of the stage, counting through its points in order; and where it belongs.
+int64_t count(const Stage& stage);
+struct Place {
+  size_t point;
+  int64_t shard;
+};
+Place place(const Stage& stage, int64_t i);
+Shard shard(const Stage& stage, int64_t i);
+
+}  // namespace headcount::experiments

@@ -1,0 +1,70 @@
+// One decoder transformer for every family: RMSNorm, rotary attention with grouped key/value heads, SwiGLU, LM head on the
+// supervised positions only; per-sample head gates between attention and its output projection.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <string>
+#include <vector>
+
+#include "models/files/config.h"
+
+namespace headcount::models {
+
+struct LayerWeights {
+  at::Tensor attn_norm;      // [d_model]
+  at::Tensor q, k, v;        // [n_heads * d_head, d_model], [n_kv_heads * d_head, d_model] twice
+  at::Tensor o;              // [d_model, n_heads * d_head]
+  at::Tensor mlp_norm;       // [d_model]
+  at::Tensor gate, up;       // [d_mlp, d_model]
+  at::Tensor down;           // [d_model, d_mlp]
+};
+
+struct Weights {
+  at::Tensor embedding;      // [vocab_size, d_model]
+  std::vector<LayerWeights> layers;
+  at::Tensor final_norm;     // [d_model]
+  at::Tensor head;           // [vocab_size, d_model]; the embedding itself where tied
+};
+
+struct Model {
+  Config config;
+  Weights weights;
+};
+
+/// Reads the weights as `dtype` on `device`. Throws Error on non-finite weights, naming the tensor.
+Model load(const ModelFiles& files, at::ScalarType dtype, at::Device device);
+/// N(0, 0.02) weights from `seed`, for shapes without a checkpoint. The same on every machine.
+Model random_model(const Config& config, uint64_t seed, at::ScalarType dtype, at::Device device);
+
+/// A micro-batch. Sequences may differ in length: positions at or after lengths[b] are padding, which no position attends to.
+struct Batch {
+  at::Tensor ids;        // int64 [B, T]
+  at::Tensor lengths;    // int64 [B]; undefined: all are T
+  at::Tensor sample;     // int64 [S]: which sequence each supervised position belongs to, ascending
+  at::Tensor position;   // int64 [S]: where in it
+  at::Tensor target;     // int64 [S]: the token its logit must predict
+  at::Tensor weight;     // float64 [S]: J[b] = -sum_s weight[s] * CE[s] over its supervised positions (1/n: mean; 1: sum)
+};
+
+/// J = -loss in nats, and its derivative in every head gate.
+struct GateGradient {
+  at::Tensor score;  // float64 [B], on the CPU
+  at::Tensor grad;   // float64 [B, n_layers, n_heads], on the CPU
+};
+
+/// One forward and one gate-only backward (weights frozen): numerics-and-validation.md 2.7. `gates`: float64 or float32 [B, n_layers,
+/// n_heads]; the product gate * z is taken in float32 (float64 for a float64 model) and rounded once; cross-entropy and gate
+/// reductions likewise. Deterministic: the same bits for the same arguments and thread count.
+GateGradient gate_gradient(const Model& model, const Batch& batch, const at::Tensor& gates);
+
+/// J alone: float64 [B] on the CPU. `gates` undefined: all one.
+at::Tensor score(const Model& model, const Batch& batch, const at::Tensor& gates);
+
+/// float32 (float64 for a float64 model) logits [S, vocab_size] at the supervised positions; `target` and `weight` are not read.
+at::Tensor logits(const Model& model, const Batch& batch, const at::Tensor& gates);
+
+/// Log-probability of each target: float64 [S] on the CPU.
+at::Tensor target_log_probs(const Model& model, const Batch& batch, const at::Tensor& gates);
+
+}  // namespace headcount::models

@@ -1,0 +1,139 @@
+// Everything Headcount must not forget, in one SQLite file (WAL, synchronous=FULL, one writer). Tables and views: store/migrations/*.
+// A Store belongs to one thread. Writes outside a transaction are refused: the caller decides what commits together.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "schemas/result.h"
+#include "schemas/shard.h"
+#include "schemas/table.h"
+
+namespace headcount::store {
+
+using SweepId = int64_t;
+using StageId = int64_t;
+
+struct SweepRow {
+  SweepId id = 0;
+  std::string name;
+  Digest digest;       // of the spec
+  std::string file;    // as the user named it
+  std::string root;    // where relative paths start
+  std::string text;    // the spec
+  std::string state;   // running | paused | cancelled | finished | stopped (an incomplete input)
+  std::string created_at;  // ISO 8601 UTC
+};
+
+struct StageRow {
+  StageId id = 0;
+  SweepId sweep = 0;
+  int number = 0;       // position in the spec
+  std::string name, kind;
+  std::string state;    // waiting | open | finished | stopped | cancelled
+  int64_t n_shards = 0; // known from the start
+  std::string reason;   // why stopped
+};
+
+/// One attempt at one shard, for provenance and for "was this worker ever granted it".
+struct AttemptRow {
+  ShardKey key;
+  int64_t attempt = 0;
+  std::string worker;   // public key (z85)
+  std::string outcome;  // granted | done | late | given back | expired | revoked | <Cause>
+  std::string message;
+  std::string device;
+  double seconds = 0;
+  std::string at;
+};
+
+/// A finished shard's record.
+struct ResultRow {
+  ShardKey key;
+  std::string tag;
+  Digest hash;
+  std::string worker, device;
+  double seconds = 0;
+  int64_t attempt = 0;
+};
+
+enum class Recorded { kNew, kSame, kDiffers };  // kDiffers: an alarm was written too
+
+class Store {
+ public:
+  /// Opens or creates DIR/headcount.sqlite and migrates it. Throws Error: unreadable, not a database, of a newer version, on a network
+  /// file system, folder not writable, another process has it (named).
+  static Store open(const std::string& directory);
+  /// For readers while a coordinator may run: no migration, no lock, no write.
+  static Store open_read_only(const std::string& directory);
+  static Store in_memory();
+  Store(Store&&) noexcept;
+  Store& operator=(Store&&) noexcept;
+  ~Store();
+
+  /// Runs `body` in one transaction and commits; on an exception rolls back and rethrows. Disk full is an Error and leaves the file sound.
+  void transaction(const std::function<void()>& body);
+
+  // sweeps and stages
+  SweepId add_sweep(const SweepRow& sweep, const std::vector<StageRow>& stages);
+  std::vector<SweepRow> sweeps() const;
+  std::vector<StageRow> stages(SweepId sweep) const;
+  void set_sweep_state(SweepId sweep, const std::string& state);
+  void set_stage_state(StageId stage, const std::string& state, const std::string& reason);
+  void bind_model(SweepId sweep, const std::string& model, const std::string& tag, int64_t micro_batch);
+  struct Binding { std::string model, tag; int64_t micro_batch; };
+  std::vector<Binding> bindings(SweepId sweep) const;
+
+  // shards of a planned stage: index -> key
+  void add_shards(StageId stage, int64_t first, const std::vector<ShardKey>& keys, const std::string& tag);
+  void clear_shards(StageId stage);
+  int64_t n_planned(StageId stage) const;
+  ShardKey shard_key(StageId stage, int64_t index) const;
+  std::vector<std::pair<StageId, int64_t>> places(const ShardKey& key) const;
+  /// Indices of the stage's shards that have a result under the stage's tag for them ("any" tag: under whichever).
+  std::vector<int64_t> done(StageId stage) const;
+
+  // attempts and results
+  void add_attempt(const AttemptRow& attempt);
+  void end_attempt(const ShardKey& key, int64_t attempt, const std::string& outcome, const std::string& message,
+                   const std::string& device, double seconds);
+  int64_t last_attempt(const ShardKey& key) const;  // 0: none
+  bool was_granted(const ShardKey& key, const std::string& worker) const;
+  std::vector<AttemptRow> open_attempts() const;  // outcome 'granted'
+  std::vector<AttemptRow> attempts(const ShardKey& key) const;
+  Recorded record(const ResultRow& row, std::string_view encoded_result);
+  std::optional<Digest> recorded(const ShardKey& key, const std::string& tag) const;
+  std::optional<Result> result(const ShardKey& key, const std::string& tag) const;  // tag "any": the first recorded one
+  int64_t n_results() const;
+  void quarantine(const ShardKey& key, const std::string& evidence);
+  void release_quarantine(const ShardKey& key);
+  std::vector<std::pair<ShardKey, std::string>> quarantined(StageId stage) const;
+  std::vector<std::string> alarms() const;
+
+  // finished tables
+  void put_table(StageId stage, const Table& table);
+  std::optional<Table> table(StageId stage) const;
+
+  // small named values (coordinator identity, incarnations)
+  void set_meta(const std::string& name, const std::string& value);
+  std::optional<std::string> meta(const std::string& name) const;
+
+  /// `headcount query`: one read-only statement, ATTACH denied, stopped after `seconds`. Columns and rows as cells.
+  struct Answer { std::vector<std::string> columns; std::vector<std::vector<Cell>> rows; };
+  Answer query(const std::string& sql, double seconds) const;
+
+ private:
+  struct Impl;
+  explicit Store(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+/// The name of the file in its directory.
+constexpr const char* kFileName = "headcount.sqlite";
+
+}  // namespace headcount::store
