@@ -12,7 +12,8 @@ struct Position {
   int column = 0;
 };
 
-/// One thing to mend in a spec. `message` says what was found and what was expected, and the fix where it is known.
+/// One thing to mend in a spec. `message` says what was found and what was expected, and the fix
+/// where it is known.
 struct Problem {
   std::string file;
   Position at;
@@ -26,7 +27,8 @@ std::string to_string(const Problem& problem);
 /// All problems, one a line.
 std::string to_string(const std::vector<Problem>& problems);
 
-/// The candidate closest to `word` when it is close enough to be a slip (Damerau-Levenshtein <= 1 + size/4), else "".
+/// The candidate closest to `word` when it is close enough to be a slip (Damerau-Levenshtein <= 1 +
+/// size/4), else "".
 std::string closest(const std::string& word, const std::vector<std::string>& candidates);
 
 }  // namespace headcount

@@ -28,7 +28,8 @@ struct Result {
 /// The array of that name; throws Error naming it when absent.
 const NamedArray& array(const Result& result, std::string_view name);
 
-/// Format: "HCR1", u32 count, then per array: u16 name size, name, u8 rank, rank x i64, data as f64; little endian.
+/// Format: "HCR1", u32 count, then per array: u16 name size, name, u8 rank, rank x i64, data as
+/// f64; little endian.
 std::string encode(const Result& result);
 /// Throws Error on anything malformed; never takes more memory than the bytes given.
 Result decode_result(std::string_view bytes);
@@ -40,7 +41,8 @@ struct ArrayPlan {
   std::string name;
   std::vector<int64_t> shape;
 };
-/// Empty when `result` has exactly the planned arrays, all finite; else one sentence saying what differs.
+/// Empty when `result` has exactly the planned arrays, all finite; else one sentence saying what
+/// differs.
 std::string mismatch(const Result& result, const std::vector<ArrayPlan>& planned);
 
 }  // namespace headcount

@@ -1,9 +1,11 @@
-// The shard: the whole input of one deterministic computation over an aligned block of rows. It is the unit of leasing,
-// storing and caching; its key names its content, never its place in a sweep.
+// The shard: the whole input of one deterministic computation over an aligned block of rows. It is
+// the unit of leasing, storing and caching; its key names its content, never its place in a sweep.
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "schemas/fields.h"
@@ -16,25 +18,27 @@ using ShardKey = Digest;
 
 /// Everything that affects the numbers of one computation, and nothing else.
 struct Shard {
-  std::string kind;           // of the computation: head_importance | evaluate | noop
+  std::string kind;              // of the computation: head_importance | evaluate | noop
   int64_t numerics_version = 1;  // of that kind: raised when its numbers change on purpose
-  std::string model;          // fingerprint (hex SHA-256 of config and weights); empty for noop
-  std::string dtype;          // float64 | float32 | bfloat16; empty for noop
-  Fields params;              // the parameters actually used, named as in docs/spec.md
+  std::string model;             // fingerprint (hex SHA-256 of config and weights); empty for noop
+  std::string dtype;             // float64 | float32 | bfloat16; empty for noop
+  Fields params;                 // the parameters actually used, named as in docs/spec.md
   uint64_t seed = 0;
-  int64_t micro_batch = 0;    // forward samples computed together: it changes last bits
+  int64_t micro_batch = 0;  // forward samples computed together: it changes last bits
   std::vector<Row> rows;
   bool operator==(const Shard&) const = default;
 };
 
 /// Deterministic CBOR of all members; what the wire, the runner's pipe and `plan --shards` carry.
 std::string encode(const Shard& shard);
-/// Throws Error on anything malformed: depth, sizes and types are checked while reading, before memory is taken.
+/// Throws Error on anything malformed: depth, sizes and types are checked while reading, before
+/// memory is taken.
 Shard decode_shard(std::string_view bytes);
 /// SHA-256 of encode(shard).
 ShardKey key(const Shard& shard);
 
-/// One file of shards (`plan --shards`, `headcount-runner run`): the models' paths, then the shards.
+/// One file of shards (`plan --shards`, `headcount-runner run`): the models' paths, then the
+/// shards.
 struct ShardFile {
   std::map<std::string, std::string> model_paths;  // fingerprint -> path as the spec names it
   std::vector<Shard> shards;

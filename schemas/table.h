@@ -1,4 +1,5 @@
-// The table a stage yields: long format, one row a measured value, with its standard error, n and point.
+// The table a stage yields: long format, one row a measured value, with its standard error, n and
+// point.
 #pragma once
 
 #include <cstdint>
@@ -15,10 +16,11 @@ namespace headcount {
 /// A cell: null, integer, number or text.
 using Cell = std::variant<std::monostate, int64_t, double, std::string>;
 
-/// Columns in fixed order, rows in fixed order. For head_importance: layer, head, mask_prob, value, se, n, then the point's
-/// columns; other kinds: metric (head_pruning also which, k, prune_seed), value, se, n, then the point's columns.
-/// `diagnostics` holds one row a point: head_importance: point columns, residual_mean, residual_p95, step_difference,
-/// unconverged, n_missing; other kinds: point columns, n_missing and their own.
+/// Columns in fixed order, rows in fixed order. For head_importance: layer, head, mask_prob, value,
+/// se, n, then the point's columns; other kinds: metric (head_pruning also which, k, prune_seed),
+/// value, se, n, then the point's columns. `diagnostics` holds one row a point: head_importance:
+/// point columns, residual_mean, residual_p95, step_difference, unconverged, n_missing; other
+/// kinds: point columns, n_missing and their own.
 struct Table {
   std::string stage;
   std::string kind;
@@ -26,14 +28,16 @@ struct Table {
   std::vector<std::vector<Cell>> rows;
   std::vector<std::string> diagnostic_columns;
   std::vector<std::vector<Cell>> diagnostics;
-  std::vector<std::string> warnings;  // plain sentences: overlap of scored and evaluated rows, missing shards
+  std::vector<std::string>
+      warnings;  // plain sentences: overlap of scored and evaluated rows, missing shards
 };
 
 /// The index of a column; throws Error naming it when absent.
 size_t column(const std::vector<std::string>& columns, const std::string& name);
 
-/// {"stages": [{"name", "columns", "rows": [{...}], "diagnostics": [{...}], "warnings": [...]}]}: only what the spec
-/// determines, shortest round-trip numbers, fixed order, no ids, times, workers or paths.
+/// {"stages": [{"name", "columns", "rows": [{...}], "diagnostics": [{...}], "warnings": [...]}]}:
+/// only what the spec determines, shortest round-trip numbers, fixed order, no ids, times, workers
+/// or paths.
 std::string to_json(const std::vector<Table>& tables);
 
 }  // namespace headcount

@@ -1,4 +1,5 @@
-// The arrows of ARCHITECTURE.md against the real includes: which folder may include which, and which third party is seen where.
+// The arrows of ARCHITECTURE.md against the real includes: which folder may include which, and
+// which third party is seen where.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -18,8 +19,9 @@ std::string folder_of(const std::string& path) {
   static const std::regex run_side("experiments/(run/.*|kinds/[^/]+/run(_test)?\\.cc)");
   if (std::regex_match(path, run_side)) return "experiments/run";
   for (const char* folder :
-       {"cluster/transport", "cluster/process", "models/files", "experiments/metrics", "experiments/datasets",
-        "worker/runner", "schemas", "store", "experiments", "models", "coordinator", "worker", "cli", "tests", "bench"}) {
+       {"cluster/transport", "cluster/process", "models/files", "experiments/metrics",
+        "experiments/datasets", "worker/runner", "schemas", "store", "experiments", "models",
+        "coordinator", "worker", "cli", "tests", "bench"}) {
     if (path.rfind(std::string(folder) + "/", 0) == 0) return folder;
   }
   return "";
@@ -36,16 +38,18 @@ const std::map<std::string, std::set<std::string>> kMayInclude = {
     {"experiments", {"schemas", "experiments/metrics", "experiments/datasets", "models/files"}},
     {"models", {"schemas", "models/files"}},
     {"experiments/run",
-     {"schemas", "experiments", "experiments/metrics", "experiments/datasets", "models", "models/files"}},
+     {"schemas", "experiments", "experiments/metrics", "experiments/datasets", "models",
+      "models/files"}},
     {"coordinator",
-     {"schemas", "store", "experiments", "experiments/datasets", "experiments/metrics", "models/files",
-      "cluster/transport"}},
+     {"schemas", "store", "experiments", "experiments/datasets", "experiments/metrics",
+      "models/files", "cluster/transport"}},
     {"worker", {"schemas", "cluster/transport", "cluster/process"}},
     {"worker/runner",
-     {"schemas", "cluster/process", "experiments/run", "experiments", "experiments/datasets", "models", "models/files"}},
+     {"schemas", "cluster/process", "experiments/run", "experiments", "experiments/datasets",
+      "models", "models/files"}},
     {"cli",
-     {"schemas", "store", "experiments", "experiments/datasets", "experiments/metrics", "models/files", "coordinator",
-      "worker", "cluster/process", "cluster/transport"}},
+     {"schemas", "store", "experiments", "experiments/datasets", "experiments/metrics",
+      "models/files", "coordinator", "worker", "cluster/process", "cluster/transport"}},
 };
 
 struct Include {
@@ -57,7 +61,8 @@ std::vector<Include> includes() {
   static const std::regex line_form("\\s*#\\s*include\\s*([<\"])([^>\"]+)[>\"].*");
   std::vector<Include> found;
   const fs::path root = HEADCOUNT_SOURCE_DIR;
-  for (const char* top : {"schemas", "store", "cluster", "models", "experiments", "coordinator", "worker", "cli"}) {
+  for (const char* top :
+       {"schemas", "store", "cluster", "models", "experiments", "coordinator", "worker", "cli"}) {
     for (const auto& entry : fs::recursive_directory_iterator(root / top)) {
       const auto extension = entry.path().extension();
       if (extension != ".cc" && extension != ".h") continue;
@@ -104,11 +109,13 @@ TEST(Tidy, ThirdPartiesStayInTheirFolder) {
     if (include.ours || is_test(include.file)) continue;
     for (const auto& [form, allowed] : rules) {
       if (std::regex_match(include.target, form)) {
-        EXPECT_TRUE(allowed.count(include.folder)) << include.file << " must not see <" << include.target << ">";
+        EXPECT_TRUE(allowed.count(include.folder))
+            << include.file << " must not see <" << include.target << ">";
       }
     }
     if (include.target.rfind("nlohmann/", 0) == 0) {
-      EXPECT_TRUE(include.file.ends_with(".cc")) << include.file << ": nlohmann/json stands in .cc files only";
+      EXPECT_TRUE(include.file.ends_with(".cc"))
+          << include.file << ": nlohmann/json stands in .cc files only";
     }
   }
 }
