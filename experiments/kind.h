@@ -28,10 +28,12 @@ struct ModelInfo {
   std::string tag;  // the numerics tag it is bound to; empty while planning without workers
 };
 
-/// The scores a point reads from an earlier stage: signed mean by layer-major head, NaN where that stage had no such head.
+/// The scores a point reads from an earlier stage: `value` of the rows with mask_prob null (signed mean, or that stage's view) by
+/// layer-major head, NaN where that stage had no such head. Stage, rows and parameters are known from the start, `value` is empty until
+/// that table exists: check and count must not need it.
 struct Scores {
   std::string stage;
-  std::vector<double> value;          // n_layers * n_heads
+  std::vector<double> value;          // n_layers * n_heads, or empty
   std::vector<uint64_t> row_ids;      // the rows they were made from: for the overlap warning
   Fields values;                      // that point's parameters (mask_probs, mask_samples ...)
 };
@@ -43,7 +45,7 @@ struct Point {
   Fields values;                        // every parameter, by name
   Fields columns;                       // the point's columns in results: model, dataset, every axis, inherited axes
   std::vector<std::string> column_order;  // their fixed order
-  std::optional<Scores> scores;         // of a stage that reads one, once that table exists
+  std::optional<Scores> scores;         // of a stage that reads one
   uint64_t seed = 0;
   int64_t micro_batch = 0;              // 0: the kind's constant
 };
@@ -71,6 +73,9 @@ struct Kind {
 /// The kind of that name, or nullptr; and all of them, in kinds.def order.
 const Kind* find_kind(std::string_view name);
 std::span<const Kind> kinds();
+
+/// A field as tables carry it: truth values and integers as integers, numbers and texts as they are, lists as their JSON text.
+Cell to_cell(const Field& field);
 
 /// Arrays a shard of any kind must yield, by name and shape.
 std::vector<ArrayPlan> arrays(const Shard& shard);
