@@ -58,14 +58,14 @@ void write(cbor::Writer& out, const std::vector<std::string>& values) {
 }
 
 template <class T, class Read>
-Field read_items(size_t n, Read read) {
+Field read_items(uint64_t n, Read read) {
   std::vector<T> values;
-  for (size_t i = 0; i < n; ++i) values.push_back(read());
+  for (uint64_t i = 0; i < n; ++i) values.push_back(read());
   return values;
 }
 
 Field read_list(cbor::Reader& in) {
-  const size_t n = in.array();
+  const uint64_t n = in.array();
   if (n == 0) in.fail("a list that does not say what it holds");
   switch (in.integer()) {
     case 0:
@@ -73,7 +73,7 @@ Field read_list(cbor::Reader& in) {
     case 1:
       return read_items<double>(n - 1, [&] { return in.number(); });
     case 2:
-      return read_items<std::string>(n - 1, [&] { return in.text(); });
+      return read_items<std::string>(n - 1, [&] { return std::string(in.text()); });
     default:
       in.fail("a list of unknown kind");
   }
@@ -164,12 +164,12 @@ void write_fields(cbor::Writer& out, const Fields& fields) {
 
 Fields read_fields(cbor::Reader& in) {
   Fields fields;
-  for (size_t n = in.map(); n > 0; --n) {
-    const std::string name = in.text();
+  for (uint64_t n = in.map(); n > 0; --n) {
+    const std::string name(in.text());
     if (!fields.empty() && name <= fields.rbegin()->first) in.fail("field names out of order");
     Field& field = fields[name];
     switch (in.peek()) {
-      case cbor::Type::kBool:
+      case cbor::Type::kBoolean:
         field = in.boolean();
         break;
       case cbor::Type::kInteger:
@@ -179,7 +179,7 @@ Fields read_fields(cbor::Reader& in) {
         field = in.number();
         break;
       case cbor::Type::kText:
-        field = in.text();
+        field = std::string(in.text());
         break;
       case cbor::Type::kArray:
         field = read_list(in);

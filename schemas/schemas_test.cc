@@ -132,7 +132,7 @@ TEST(Shard, EveryTruncationAndForeignBytesAreRefused) {
     EXPECT_THROW(decode_shard(bytes.substr(0, n)), Error) << n;
   EXPECT_THROW(decode_shard(bytes + "x"), Error);
   EXPECT_THROW(decode_shard(std::string(100000, '\x81')), Error);  // 100 KB of nested arrays
-  EXPECT_THROW(decode_shard("\x9b\xff\xff\xff\xff\xff\xff\xff\xff"), Error);  // 2^64 items
+  EXPECT_THROW(decode_shard("\x9b\xff\xff\xff\xff\xff\xff\xff\xff"), Error);
 }
 
 TEST(Shard, EveryFlippedByteIsRefusedOrMeansAnotherShard) {

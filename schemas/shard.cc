@@ -24,13 +24,13 @@ int32_t read_id(cbor::Reader& in) {
 
 std::vector<int32_t> read_ids(cbor::Reader& in) {
   std::vector<int32_t> ids;
-  for (size_t n = in.array(); n > 0; --n) ids.push_back(read_id(in));
+  for (uint64_t n = in.array(); n > 0; --n) ids.push_back(read_id(in));
   return ids;
 }
 
 void write_row(cbor::Writer& out, const Row& row) {
   out.array(8);
-  out.unsigned_integer(row.id);
+  out.natural(row.id);
   write_ids(out, row.ids);
   write_ids(out, row.labels);
   out.integer(row.span_begin);
@@ -59,12 +59,12 @@ void check_row(const cbor::Reader& in, const Row& row) {
 Row read_row(cbor::Reader& in) {
   Row row;
   in.array_of(8);
-  row.id = in.unsigned_integer();
+  row.id = in.natural();
   row.ids = read_ids(in);
   row.labels = read_ids(in);
   row.span_begin = read_id(in);
   row.span_end = read_id(in);
-  for (size_t n = in.array(); n > 0; --n) {
+  for (uint64_t n = in.array(); n > 0; --n) {
     row.choices.push_back(read_ids(in));
     if (row.choices.back().empty()) in.fail("a choice without tokens");
   }
@@ -92,7 +92,7 @@ std::string encode(const Shard& shard) {
   out.text(shard.model);
   out.text(shard.dtype);
   write_fields(out, shard.params);
-  out.unsigned_integer(shard.seed);
+  out.natural(shard.seed);
   out.integer(shard.micro_batch);
   out.array(shard.rows.size());
   for (const auto& row : shard.rows) write_row(out, row);
@@ -108,9 +108,9 @@ Shard decode_shard(std::string_view bytes) {
   shard.model = in.text();
   shard.dtype = in.text();
   shard.params = read_fields(in);
-  shard.seed = in.unsigned_integer();
+  shard.seed = in.natural();
   shard.micro_batch = in.integer();
-  for (size_t n = in.array(); n > 0; --n) shard.rows.push_back(read_row(in));
+  for (uint64_t n = in.array(); n > 0; --n) shard.rows.push_back(read_row(in));
   in.end();
   return shard;
 }
@@ -140,13 +140,14 @@ ShardFile read_shard_file(const std::string& path) {
         " is not a shard file of this version; make one with: headcount plan SPEC --shards " +
         path);
   }
-  cbor::Reader in(std::string_view(bytes).substr(kFileMark.size()), "shard file " + path);
+  const std::string what = "shard file " + path;
+  cbor::Reader in(std::string_view(bytes).substr(kFileMark.size()), what);
   ShardFile file;
-  for (size_t n = in.map(); n > 0; --n) {
-    const std::string model = in.text();
+  for (uint64_t n = in.map(); n > 0; --n) {
+    const std::string model(in.text());
     file.model_paths[model] = in.text();
   }
-  for (size_t n = in.array(); n > 0; --n) file.shards.push_back(decode_shard(in.bytes()));
+  for (uint64_t n = in.array(); n > 0; --n) file.shards.push_back(decode_shard(in.bytes()));
   in.end();
   return file;
 }
