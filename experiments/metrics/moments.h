@@ -1,0 +1,56 @@
+// Means and their standard errors in float64. Sums are exact (Shewchuk 1997, "Adaptive precision
+// floating-point arithmetic"): rounded once, so the order of the rows and how they were split into
+// shards cannot show.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+namespace headcount::metrics {
+
+/// A value with its standard error over n rows. se is null where n = 1 (a sample of one has no
+/// spread) and where the caller has none to give; it is 0, not null, for n >= 2 equal rows.
+struct Estimate {
+  double value = 0;
+  std::optional<double> se;
+  int64_t n = 0;
+  bool operator==(const Estimate&) const = default;
+};
+
+/// The correctly rounded sum of `values`: the same for every order. Empty: 0. Values must be
+/// finite.
+double exact_sum(std::span<const double> values);
+
+/// exact_sum / n. Needs at least one value.
+double mean(std::span<const double> values);
+
+/// Sample standard deviation, n - 1 in the denominator. Needs at least two values.
+double standard_deviation(std::span<const double> values);
+
+/// mean with se = standard_deviation / sqrt(n); se null where n = 1. Needs at least one value.
+Estimate estimate(std::span<const double> values);
+
+/// estimate() of every column of `rows` (row-major, n_columns values a row): the table of a vector
+/// measured per row.
+std::vector<Estimate> column_estimates(std::span<const double> rows, size_t n_columns);
+
+/// Running mean and variance in one pass (Welford 1962), for streams too long to keep. Depends on
+/// the order in its last bits: add rows in shard order.
+class Moments {
+ public:
+  void add(double value);
+  int64_t n() const { return n_; }
+  /// 0 while empty.
+  double mean() const { return mean_; }
+  /// n - 1 in the denominator; null below two values.
+  std::optional<double> variance() const;
+  Estimate estimate() const;
+
+ private:
+  int64_t n_ = 0;
+  double mean_ = 0, squares_ = 0;  // squares_: sum of squared deviations from the mean so far
+};
+
+}  // namespace headcount::metrics

@@ -1,0 +1,25 @@
+// Small statistics of vectors: distance, quantiles, rank correlation.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <vector>
+
+namespace headcount::metrics {
+
+/// |a - reference|_2 / |reference|_2; null where the reference is zero. Sizes must be equal.
+std::optional<double> relative_l2(std::span<const double> a, std::span<const double> reference);
+
+/// The q-quantile, 0 <= q <= 1, by linear interpolation between order statistics: position q * (n -
+/// 1) of the sorted values (type 7 of Hyndman and Fan 1996, numpy's default). Needs at least one
+/// value, none NaN.
+double quantile(std::span<const double> values, double q);
+
+/// Ranks from 1; equal values share the mean of their ranks.
+std::vector<double> ranks(std::span<const double> values);
+
+/// Spearman's rank correlation: Pearson's of the ranks. Null below two values or where one side is
+/// constant.
+std::optional<double> spearman(std::span<const double> a, std::span<const double> b);
+
+}  // namespace headcount::metrics
