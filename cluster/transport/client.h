@@ -1,0 +1,57 @@
+// A worker's or command's end of the wire: a CURVE DEALER that connects, and reconnects for ever,
+// waiting 1, 2, 4 .. 32 s. Threads: the owner's and ZeroMQ's one I/O thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cluster/transport/keys.h"
+#include "schemas/messages.h"
+
+namespace headcount::transport {
+
+class Client {
+ public:
+  /// Starts connecting to file.address; throws Error only for an address that is none.
+  explicit Client(const KeyFile& file, bool curve = true);
+  Client(Client&&) noexcept;
+  Client& operator=(Client&&) noexcept;
+  ~Client();
+
+  /// Readable when something may have arrived. Edge-triggered, and send() may swallow an edge:
+  /// after every wake-up and after every send(), call receive() until it returns nothing.
+  int fd() const;
+  /// Waits up to timeout_ms (-1: for ever) for a message.
+  void wait(int64_t timeout_ms) const;
+  /// One packet; messages are kept for the connection to come up to a limit, beyond it false and
+  /// lost.
+  bool send(const std::vector<Message>& messages);
+  /// The messages of the next packet, or nothing. Throws Error when the coordinator speaks another
+  /// protocol.
+  std::optional<std::vector<Message>> receive();
+
+  /// How the connection stands. `refusal` is one sentence when the coordinator refuses this key
+  /// (unknown or revoked) or is not the coordinator the key file was made for; ZeroMQ keeps trying,
+  /// so a key allowed later connects.
+  struct Link {
+    bool connected = false;
+    uint64_t n_connected = 0;  // grows with every (re)connection: say Hello again
+    std::string refusal;
+  };
+  Link link();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// A command's one question. Throws Error: no coordinator answers at ADDRESS within timeout, the
+/// key is refused, or reply.error itself where the coordinator answers no. Returns the reply's JSON
+/// text.
+std::string ask(Client& client, const std::string& address, const std::string& verb,
+                const Fields& fields, int64_t timeout_ms);
+
+}  // namespace headcount::transport
