@@ -27,7 +27,7 @@ struct Config {
   bool masked() const { return mask_id >= 0; }
 };
 
-/// Where one weight's numbers are. `name` is the canonical one of models/weights.h ("layers.3.q").
+/// Where one weight's numbers are. `name` is the canonical one of weight_shapes ("layers.3.q").
 struct TensorPlace {
   std::string name;
   std::string file;
@@ -44,9 +44,23 @@ struct ModelFiles {
   std::string tokenizer;  // path of a tokenizer file, or empty
 };
 
+/// A weight every model of this shape has: its canonical name and its shape, in the order embedding, layers, final_norm, head
+/// (no head where tied).
+struct WeightShape {
+  std::string name;
+  std::vector<int64_t> shape;
+};
+std::vector<WeightShape> weight_shapes(const Config& config);
+
+/// The name LLaDA's published files give a weight ("layers.3.q": "model.transformer.blocks.3.q_proj.weight").
+std::string llada_name(const std::string& canonical);
+
 /// Opens `path`: "builtin:NAME" (models/builtin/NAME, see builtin_directory) or a directory.
 /// Throws Error, in one sentence naming the file, for anything missing, truncated, misshapen or of an unknown family.
 ModelFiles open_model(const std::string& path);
+
+/// Copies the weight's size_bytes bytes, as they lie in the file, to `out`. Throws Error when the file cannot give them any more.
+void read_bytes(const TensorPlace& place, void* out);
 
 /// Hex SHA-256 over the config and every weight's name, dtype, shape and bytes. Cached in memory by (file, size, mtime).
 std::string fingerprint(const ModelFiles& files);

@@ -1,0 +1,210 @@
+// Opening a model: which layout a directory holds, what every layout is checked for, and the fingerprint.
+#include "models/files/config.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <map>
+#include <mutex>
+
+#include "models/files/formats.h"
+#include "schemas/error.h"
+#include "schemas/sha256.h"
+
+namespace headcount::models {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// An open file descriptor, closed with its scope.
+class File {
+ public:
+  explicit File(const std::string& path) : path_(path), fd_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+    if (fd_ < 0) throw Error("cannot open " + path + ": " + std::strerror(errno));
+  }
+  ~File() { ::close(fd_); }
+  File(const File&) = delete;
+  File& operator=(const File&) = delete;
+
+  struct stat stat() const {
+    struct stat info {};
+    if (::fstat(fd_, &info) != 0) throw Error("cannot read " + path_ + ": " + std::strerror(errno));
+    if (!S_ISREG(info.st_mode)) throw Error(path_ + " is not a regular file");
+    return info;
+  }
+
+  void read(uint64_t offset, uint64_t size, char* out) const {
+    while (size > 0) {
+      const ssize_t n = ::pread(fd_, out, std::min<uint64_t>(size, 1u << 30), static_cast<off_t>(offset));
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) throw Error("cannot read " + path_ + ": " + std::strerror(errno));
+      if (n == 0) throw Error(path_ + " ends too early; it is truncated, fetch it again");
+      out += n;
+      offset += static_cast<uint64_t>(n);
+      size -= static_cast<uint64_t>(n);
+    }
+  }
+
+ private:
+  std::string path_;
+  int fd_;
+};
+
+/// What tells one state of the weights' files from another without reading them.
+std::string stamp(const ModelFiles& files) {
+  std::string text;
+  std::string last;
+  for (const TensorPlace& place : files.tensors) {
+    if (place.file == last) continue;
+    last = place.file;
+    const struct stat info = File(place.file).stat();
+    text += place.file + "|" + std::to_string(info.st_size) + "|" + std::to_string(info.st_mtim.tv_sec) + "." +
+            std::to_string(info.st_mtim.tv_nsec) + "|" + std::to_string(info.st_ino) + "\n";
+  }
+  return text;
+}
+
+/// Everything of the config that changes what the model computes, doubles exactly.
+std::string canonical(const Config& c) {
+  char numbers[256];
+  std::snprintf(numbers, sizeof numbers, "%lld %lld %lld %lld %lld %lld %lld %lld %a %a %d %d %d %lld",
+                static_cast<long long>(c.n_layers), static_cast<long long>(c.n_heads),
+                static_cast<long long>(c.n_kv_heads), static_cast<long long>(c.d_model),
+                static_cast<long long>(c.d_head), static_cast<long long>(c.d_mlp),
+                static_cast<long long>(c.vocab_size), static_cast<long long>(c.max_positions), c.norm_eps,
+                c.rope_theta, static_cast<int>(c.rotary), c.causal ? 1 : 0, c.tied_head ? 1 : 0,
+                static_cast<long long>(c.mask_id));
+  return "headcount model 1\n" + c.family + " " + numbers + "\n";
+}
+
+std::string hash(const ModelFiles& files) {
+  Sha256 sha;
+  sha.update(canonical(files.config));
+  std::string chunk;
+  for (const TensorPlace& place : files.tensors) {
+    std::string line = place.name + " " + place.dtype;
+    for (const int64_t extent : place.shape) line += " " + std::to_string(extent);
+    sha.update(line + "\n");
+    const File file(place.file);
+    for (uint64_t done = 0; done < place.size_bytes; done += chunk.size()) {
+      chunk.resize(std::min<uint64_t>(place.size_bytes - done, 1 << 20));
+      file.read(place.offset + done, chunk.size(), chunk.data());
+      sha.update(chunk);
+    }
+  }
+  return to_hex(sha.finish());
+}
+
+}  // namespace
+
+uint64_t file_size(const std::string& file) { return static_cast<uint64_t>(File(file).stat().st_size); }
+
+std::string read_range(const std::string& file, uint64_t offset, uint64_t size) {
+  std::string bytes(size, '\0');
+  File(file).read(offset, size, bytes.data());
+  return bytes;
+}
+
+void read_bytes(const TensorPlace& place, void* out) {
+  File(place.file).read(place.offset, place.size_bytes, static_cast<char*>(out));
+}
+
+std::vector<WeightShape> weight_shapes(const Config& c) {
+  const int64_t d_attn = c.n_heads * c.d_head, d_kv = c.n_kv_heads * c.d_head;
+  std::vector<WeightShape> all{{"embedding", {c.vocab_size, c.d_model}}};
+  for (int64_t i = 0; i < c.n_layers; ++i) {
+    const std::string layer = "layers." + std::to_string(i) + ".";
+    all.insert(all.end(), {{layer + "attn_norm", {c.d_model}},
+                           {layer + "q", {d_attn, c.d_model}},
+                           {layer + "k", {d_kv, c.d_model}},
+                           {layer + "v", {d_kv, c.d_model}},
+                           {layer + "o", {c.d_model, d_attn}},
+                           {layer + "mlp_norm", {c.d_model}},
+                           {layer + "gate", {c.d_mlp, c.d_model}},
+                           {layer + "up", {c.d_mlp, c.d_model}},
+                           {layer + "down", {c.d_model, c.d_mlp}}});
+  }
+  all.push_back({"final_norm", {c.d_model}});
+  if (!c.tied_head) all.push_back({"head", {c.vocab_size, c.d_model}});
+  return all;
+}
+
+void check_shape(const Config& c, const std::string& file) {
+  const auto require = [&](bool holds, const std::string& what) {
+    if (!holds) throw Error(file + " describes no model this program can run: " + what);
+  };
+  const std::pair<const char*, int64_t> sizes[] = {
+      {"the number of layers", c.n_layers}, {"the number of heads", c.n_heads},
+      {"the number of key/value heads", c.n_kv_heads}, {"the width", c.d_model}, {"the MLP width", c.d_mlp},
+      {"the vocabulary size", c.vocab_size}, {"the number of positions", c.max_positions}};
+  for (const auto& [what, size] : sizes) {
+    require(size >= 1 && size <= 16'777'216, std::string(what) + " is " + std::to_string(size));
+  }
+  require(c.n_layers <= 4096, "it has more than 4096 layers");
+  require(c.d_model % c.n_heads == 0, "the width is not a multiple of the number of heads");
+  require(c.n_heads % c.n_kv_heads == 0, "the number of heads is not a multiple of the number of key/value heads");
+  require(c.d_head % 2 == 0, "the width of a head is odd, so rotary pairs do not fit");
+  require(c.norm_eps > 0 && c.norm_eps < 1, "the norm's epsilon is not between 0 and 1");
+  require(c.rope_theta > 1 && c.rope_theta < 1e12, "the rotary base is not above 1");
+  require(c.mask_id < c.vocab_size, "the mask token is outside the vocabulary");
+  require(c.bos_id < c.vocab_size && c.eos_id < c.vocab_size && c.pad_id < c.vocab_size,
+          "a special token is outside the vocabulary");
+}
+
+std::string builtin_directory() {
+  if (const char* given = std::getenv("HEADCOUNT_BUILTIN"); given != nullptr && *given != '\0') return given;
+  const std::string source = std::string(HEADCOUNT_SOURCE_DIR) + "/models/builtin";
+  std::error_code ignored;
+  if (fs::is_directory(source, ignored)) return source;
+  const fs::path program = fs::read_symlink("/proc/self/exe", ignored);
+  return (program.parent_path().parent_path() / "share/headcount/builtin").string();
+}
+
+ModelFiles open_model(const std::string& path) {
+  const std::string prefix = "builtin:";
+  const bool builtin = path.rfind(prefix, 0) == 0;
+  const std::string name = builtin ? path.substr(prefix.size()) : "";
+  if (builtin && (name.empty() || name[0] == '.' || name.find('/') != std::string::npos)) {
+    throw Error("\"" + path + "\" names no built-in model; write builtin:NAME");
+  }
+  const std::string directory = builtin ? builtin_directory() + "/" + name : path;
+  std::error_code error;
+  if (!fs::is_directory(directory, error)) {
+    throw Error(builtin ? "there is no built-in model \"" + name + "\" in " + builtin_directory()
+                        : "the model directory " + directory + " does not exist");
+  }
+  if (fs::exists(fs::path(directory) / "config.json", error)) return open_llada(directory);
+
+  std::vector<std::string> bins;
+  for (const fs::directory_entry& entry : fs::directory_iterator(directory, error)) {
+    const std::string file = entry.path().filename().string();
+    if (entry.path().extension() == ".bin" && file.rfind("tok", 0) != 0) bins.push_back(entry.path().string());
+  }
+  if (error) throw Error("cannot list the model directory " + directory + ": " + error.message());
+  if (bins.empty()) throw Error(directory + " holds no model: neither config.json nor a llama2.c .bin file");
+  if (bins.size() > 1) throw Error(directory + " holds several .bin files; leave one llama2.c model in it");
+  return open_llama2c(directory, bins[0]);
+}
+
+std::string fingerprint(const ModelFiles& files) {
+  static std::mutex mutex;
+  static std::map<std::string, std::string> known;
+  const std::string id = canonical(files.config) + stamp(files);
+  {
+    const std::lock_guard lock(mutex);
+    if (const auto it = known.find(id); it != known.end()) return it->second;
+  }
+  std::string print = hash(files);
+  const std::lock_guard lock(mutex);
+  known[id] = print;
+  return print;
+}
+
+}  // namespace headcount::models
