@@ -1,0 +1,37 @@
+// The coordinator process: one loop that polls the socket, feeds the pure scheduler, commits one
+// transaction a turn and then sends. Threads: the loop, the transport's (server.h), and one
+// "planner" that reads models and datasets of submitted specs.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace headcount::coordinator {
+
+struct CoordinatorOptions {
+  std::string state;  // its directory, made where absent
+  std::string listen =
+      "tcp://127.0.0.1:0";  // port 0: a free one, the last one of this state where that is free
+  std::string advertise;    // what key files say; empty: `listen` with its real port
+  std::string root;  // where relative paths of a spec start when a submission names no root; empty:
+                     // the working directory
+  int64_t heartbeat_ms = 1000;  // told to workers
+  bool curve = true;            // false only in measurements
+};
+
+/// Runs until SIGTERM, SIGINT or the verb "coordinator.stop". Ready once STATE/coordinator.json is
+/// there:
+/// {"pid", "address", "public_key", "version"}; removed at the end. Logs to STATE/coordinator.log.
+/// Returns the exit status; prints one sentence to stderr where it is not 0.
+int coordinator_main(const CoordinatorOptions& options);
+
+/// The running coordinator of a state directory, from coordinator.json and the lock beside it;
+/// nullopt: none runs.
+struct Running {
+  int64_t pid = 0;
+  std::string address, public_key;
+};
+std::optional<Running> find_running(const std::string& state);
+
+}  // namespace headcount::coordinator
