@@ -1,4 +1,5 @@
-// Datasets: a task and its keys become rows of token ids. Tasks: addition (synthetic), text (windows of a file), tokens (JSONL).
+// Datasets: a task and its keys become rows of token ids. Tasks: addition (synthetic), text
+// (windows of a file), tokens (JSONL).
 #pragma once
 
 #include <span>
@@ -24,25 +25,23 @@ struct Dataset {
   bool has_choices = false;                  // addition rows have a masked span and choices
 };
 
-/// The tasks' own keys: names, types, defaults (docs/spec.md is tested against it). Empty span: unknown task.
+/// The tasks' own keys: names, types, defaults (docs/spec.md is tested against it). Empty span:
+/// unknown task.
 std::span<const ParamInfo> task_params(std::string_view task);
 std::vector<std::string> task_names();
 
 /// Checks the keys of one dataset without reading files.
-void check(const DatasetSpec& spec, size_t index, const std::string& file, std::vector<Problem>& problems);
+void check(const DatasetSpec& spec, size_t index, const std::string& file,
+           std::vector<Problem>& problems);
 
-/// Reads it. Relative paths start at `root`. Throws Error naming file and line for anything unreadable, malformed, out of the model's
-/// vocabulary or longer than its max_positions; a row with nothing to supervise is refused.
-Dataset load(const DatasetSpec& spec, uint64_t seed, const models::ModelFiles& model, const std::string& root);
+/// Reads it. Relative paths start at `root`. Throws Error naming file and line for anything
+/// unreadable, malformed, out of the model's vocabulary or longer than its max_positions; a row
+/// with nothing to supervise is refused.
+Dataset load(const DatasetSpec& spec, uint64_t seed, const models::ModelFiles& model,
+             const std::string& root);
 
-/// First 8 bytes (little endian) of SHA-256 over the row's token content and its occurrence number among equal rows.
-/// Gives every row of `rows` its id.
+/// First 8 bytes (little endian) of SHA-256 over the row's token content and its occurrence number
+/// among equal rows. Gives every row of `rows` its id.
 void assign_ids(std::vector<Row>& rows);
-
-/// The addition task's vocabulary: digits 0-9, then '+', '=', and the specials. A row is "dddd+dddd=" and a five-digit answer.
-namespace addition {
-constexpr int32_t kPlus = 10, kEquals = 11, kBos = 12, kEos = 13, kPad = 14, kMask = 15, kVocabSize = 16;
-constexpr int kPromptSize = 10, kAnswerSize = 5;
-}  // namespace addition
 
 }  // namespace headcount::datasets
