@@ -57,8 +57,7 @@ Outcome outcome_of(Cause cause);
 bool is_charge(Outcome outcome);
 bool is_loss(Outcome outcome);
 
-// ----------------------------------------------------------------------------------------------------------------
-// what it reads
+// ---- what it reads
 
 /// One place where a shard is wanted.
 struct Place {
@@ -95,8 +94,7 @@ class Records {
   virtual std::vector<EndedAttempt> ended(const ShardKey& key) const = 0;
 };
 
-// ----------------------------------------------------------------------------------------------------------------
-// events
+// ---- events
 
 /// Shards [first, end) of a stage need runners of one numerics tag: a bound tag, kAnyTag or
 /// kNoopTag.
@@ -165,8 +163,7 @@ struct Tick {};
 using Event = std::variant<StageOpened, StageClosed, StagePaused, StageResumed, Retry, Restored,
                            WorkerMessage, WorkerGone, Drain, Tick>;
 
-// ----------------------------------------------------------------------------------------------------------------
-// actions
+// ---- actions
 
 // Records: applied to the store as soon as step returns.
 /// A new attempt, or (same key and attempt again) an ended one taken up again: its outcome is
@@ -240,8 +237,7 @@ using Action = std::variant<RecordGrant, RecordResult, EndAttempt, Quarantine, F
 /// Whether the action changes the store.
 bool is_record(const Action& action);
 
-// ----------------------------------------------------------------------------------------------------------------
-// the machine
+// ---- the machine
 
 struct Settings {
   std::string version;         // of the program: a worker of another one is refused
