@@ -13,8 +13,9 @@ namespace headcount::experiments {
 /// Called now and then with the share done, 0..1; may throw to stop the computation.
 using Progress = std::function<void(double)>;
 
-/// Computes one shard on a loaded model (its fingerprint and dtype are the caller's business). Deterministic.
-/// Throws Error on a shard the model cannot take (ids out of the vocabulary, rows too long, unknown kind or version).
+/// Computes one shard on a loaded model (its fingerprint and dtype are the caller's business).
+/// Deterministic. Throws Error on a shard the model cannot take (ids out of the vocabulary, rows
+/// too long, unknown kind or version).
 Result run(const Shard& shard, const models::Model& model, const Progress& progress);
 
 }  // namespace headcount::experiments

@@ -1,0 +1,44 @@
+// Paths of the head gates from the baseline to one, and the thresholds of stochastic ones
+// (numerics-and-validation.md 2.2; head-importance.md 1.3). With baseline b, the gate of head h at
+// time t in [0, 1] is b + (1 - b) * rho_h(t):
+//   diagonal           rho = t
+//   ramp "to_end"      rho = clip((t - u_h) / max(1 - u_h, 1e-6), 0, 1): all ramps end together at
+//   t = 1 ramp of width w    rho = clip((t (1 + w) - u_h) / w, 0, 1): w -> 0 is the Shapley
+//   permutation path
+// Every path starts at the baseline and ends at one, exactly.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+namespace headcount::experiments {
+
+/// One path through the gates of n heads.
+struct Path {
+  double baseline = 0;
+  std::vector<double> thresholds{};    // u_h in [0, 1), one a head; empty: the diagonal
+  std::optional<double> ramp_width{};  // > 0; absent: "to_end"
+};
+
+/// Writes the gates at time t, in [0, 1]; `gates` has one element a head.
+void gates_at(const Path& path, double t, std::span<double> gates);
+
+/// How the thresholds of one row's paths are drawn.
+struct ThresholdDraw {
+  uint64_t seed = 0;
+  uint64_t row_id = 0;
+  bool latin_hypercube = true;  // within blocks of `path_block` paths; false: independent
+  uint32_t path_block = 4;
+};
+
+/// u_h of path `path` for the heads first_head .. first_head + n_heads - 1 (flat, layer-major:
+/// layer * n_heads + head of the whole model, so that a layer range changes no draw). Independent:
+/// u(seed, kThreshold, row id, path, head). Latin hypercube: with path = path_block * b + j, u_h =
+/// (pi(j) + that uniform) / path_block, where pi is the permutation of (row, block b, head): each
+/// head has one threshold in every stratum of a block.
+std::vector<double> thresholds(const ThresholdDraw& draw, uint32_t path, int64_t first_head,
+                               int64_t n_heads);
+
+}  // namespace headcount::experiments
