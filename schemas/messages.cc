@@ -235,17 +235,21 @@ void put(Out& o, const Reintroduce&) { o.header.array(0); }
 void get(In& i, Reintroduce&) { i.header.array_of(0); }
 
 void put(Out& o, const Grant& m) {
-  o.header.array(4);
+  o.header.array(6);
   put(o.header, m.key);
   o.header.integer(m.attempt);
   o.header.text(m.model_path);
+  o.header.text(m.tag);
+  o.header.integer(m.stall_ms);
   o.frame(m.shard);
 }
 void get(In& i, Grant& m) {
-  i.header.array_of(4);
+  i.header.array_of(6);
   m.key = get_digest(i.header);
   m.attempt = i.header.integer();
   m.model_path = text(i.header);
+  m.tag = text(i.header);
+  m.stall_ms = i.header.integer();
   m.shard = i.frame();
 }
 

@@ -17,6 +17,8 @@
 namespace headcount {
 
 constexpr int64_t kProtocolVersion = 1;
+/// Numerics tags that are none: whichever runner; the worker daemon itself, without a runner.
+inline constexpr std::string_view kAnyTag = "any", kNoopTag = "noop";
 constexpr size_t kMaxHeaderBytes = 4 << 20;
 constexpr size_t kMaxFrameBytes = 256u << 20;
 
@@ -102,7 +104,9 @@ struct Grant {
   ShardKey key;
   int64_t attempt = 0;
   std::string model_path;  // as the spec names it; the worker may map it
-  std::string shard;       // the frame: encode(Shard)
+  std::string tag;  // of the runner that must compute it; kAnyTag: whichever; kNoopTag: the daemon
+  int64_t stall_ms = 300'000;  // the runner is killed after so long without progress
+  std::string shard;           // the frame: encode(Shard)
   bool operator==(const Grant&) const = default;
 };
 struct Ack {

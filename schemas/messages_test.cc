@@ -27,7 +27,7 @@ std::vector<Message> one_of_each() {
       Welcome{"0.1.0", 500},
       Refused{"this key was revoked"},
       Reintroduce{},
-      Grant{a, 1, "builtin:addition", large},
+      Grant{a, 1, "builtin:addition", "tag", 5000, large},
       Ack{a},
       Revoke{a, 9},
       Recall{b, 1},
