@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -276,8 +277,10 @@ void Child::end() noexcept {
 std::optional<Exit> Child::poll() {
   if (exit_ || pid_ <= 0) return exit_;
   int status = 0;
-  if (::waitpid(pid_, &status, WNOHANG) != pid_) return std::nullopt;
+  struct rusage usage {};
+  if (::wait4(pid_, &status, WNOHANG, &usage) != pid_) return std::nullopt;
   Exit exit;
+  exit.peak_rss_bytes = static_cast<int64_t>(usage.ru_maxrss) * 1024;
   if (WIFSIGNALED(status)) {
     exit.signal = WTERMSIG(status);
     exit.oom_killed = exit.signal == SIGKILL && oom_kill_count() > oom_before_;

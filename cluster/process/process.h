@@ -30,8 +30,9 @@ struct Command {
 
 /// How a child ended.
 struct Exit {
-  int status = 0;           // exit status, where it exited
-  int signal = 0;           // the signal, where one killed it
+  int status = 0;              // exit status, where it exited
+  int signal = 0;              // the signal, where one killed it
+  int64_t peak_rss_bytes = 0;  // the most memory it had
   bool oom_killed = false;  // SIGKILL, and the cgroup's oom_kill counter rose since it was started
 };
 /// "exit status 3" | "signal 11 (Segmentation fault)" | "signal 9 (Killed): out of memory".

@@ -60,6 +60,7 @@ TEST(Child, ReportsItsExitStatus) {
   const auto exit = child.wait(5000);
   ASSERT_TRUE(exit);
   EXPECT_EQ(to_string(*exit), "exit status 3");
+  EXPECT_GT(exit->peak_rss_bytes, 100'000);
   EXPECT_EQ(child.poll()->status, 3) << "the answer stays";
 }
 
