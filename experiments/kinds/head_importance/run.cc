@@ -1,0 +1,138 @@
+// The numbers of a head_importance shard: the integrator of experiments/run on the model's gate
+// gradients.
+#include "experiments/kinds/head_importance/head_importance.h"
+#include "experiments/run/batch.h"
+#include "experiments/run/computations.h"
+#include "experiments/run/integrate.h"
+#include "schemas/error.h"
+
+namespace headcount::experiments::head_importance {
+namespace {
+
+Rule rule_of(Quadrature quadrature) {
+  switch (quadrature) {
+    case Quadrature::kRight:
+      return Rule::kRight;
+    case Quadrature::kLeft:
+      return Rule::kLeft;
+    case Quadrature::kMidpoint:
+      return Rule::kMidpoint;
+    case Quadrature::kTrapezoid:
+      return Rule::kTrapezoid;
+    case Quadrature::kAdaptive:
+      return Rule::kAdaptive;
+    case Quadrature::kGaussLegendre:
+      return Rule::kGaussLegendre;
+  }
+  HC_CHECK(false);
+  return Rule::kTrapezoid;
+}
+
+void check_shard(const Shard& shard, const Params& params, const models::Config& config) {
+  if (shard.numerics_version != kNumericsVersion)
+    throw Error("a head_importance shard of numerics version " +
+                std::to_string(shard.numerics_version) + ", this runner computes version " +
+                std::to_string(kNumericsVersion));
+  if (params.n_layers != config.n_layers || params.n_heads != config.n_heads)
+    throw Error("a head_importance shard for another model shape");
+}
+
+std::vector<Example> examples_of(const Shard& shard, const Params& params,
+                                 const models::Config& config) {
+  std::vector<Example> examples;
+  for (size_t i = 0; i < shard.rows.size(); ++i) {
+    const Row& row = shard.rows[i];
+    examples.push_back(params.mask_prob
+                           ? masked_example(row,
+                                            {.seed = shard.seed,
+                                             .row_id = row.id,
+                                             .draw = static_cast<uint32_t>(params.draw),
+                                             .probability = *params.mask_prob},
+                                            static_cast<int32_t>(params.mask_id), !params.sum)
+                           : labelled_example(row, !params.sum));
+    check_example(examples.back(), i, config);
+  }
+  return examples;
+}
+
+std::vector<Path> paths_of(const Shard& shard, const Params& params, const Row& row) {
+  if (params.path_mode == PathMode::kDiagonal) return {Path{.baseline = params.baseline}};
+  const ThresholdDraw draw{
+      .seed = shard.seed,
+      .row_id = row.id,
+      .latin_hypercube = params.threshold_sampling == ThresholdSampling::kLatinHypercube,
+      .path_block = static_cast<uint32_t>(params.path_block)};
+  std::vector<Path> paths;
+  for (int64_t p = params.path_first; p < params.path_first + params.path_count; ++p) {
+    paths.push_back(
+        {.baseline = params.baseline,
+         .thresholds = thresholds(draw, static_cast<uint32_t>(p),
+                                  params.layer_first * params.n_heads, params.n_selected()),
+         .ramp_width = params.ramp_width});
+  }
+  return paths;
+}
+
+/// J and its gradient in the selected heads; all other gates are one.
+ScoreFunction score_function(const std::vector<Example>& examples, const Params& params,
+                             const models::Model& model) {
+  return [&examples, params, &model](const Samples& samples, bool with_gradient) {
+    const auto n_selected = static_cast<size_t>(params.n_selected());
+    const auto n_all = static_cast<size_t>(params.n_layers * params.n_heads);
+    const auto first = static_cast<size_t>(params.layer_first * params.n_heads);
+    const size_t n = samples.row.size();
+    std::vector<const Example*> asked;
+    std::vector<double> gates(n * n_all, 1.0);
+    for (size_t i = 0; i < n; ++i) {
+      asked.push_back(&examples[static_cast<size_t>(samples.row[i])]);
+      for (size_t head = 0; head < n_selected; ++head)
+        gates[i * n_all + first + head] = samples.gates[i * n_selected + head];
+    }
+    const models::Batch batch = make_batch(asked, model);
+    const at::Tensor gate_tensor = make_gates(gates, static_cast<int64_t>(n), model);
+    if (!with_gradient)
+      return Scored{.score = to_vector(models::score(model, batch, gate_tensor)), .gradient = {}};
+    const models::GateGradient computed = models::gate_gradient(model, batch, gate_tensor);
+    Scored out{.score = to_vector(computed.score), .gradient = {}};
+    const std::vector<double> all = to_vector(computed.grad);
+    for (size_t i = 0; i < n; ++i) {
+      const auto begin = all.begin() + static_cast<std::ptrdiff_t>(i * n_all + first);
+      out.gradient.insert(out.gradient.end(), begin, begin + params.n_selected());
+    }
+    return out;
+  };
+}
+
+}  // namespace
+
+Result run(const Shard& shard, const models::Model& model, const Progress& progress) {
+  const Params params = params_of(shard);
+  check_shard(shard, params, model.config);
+  const std::vector<Example> examples = examples_of(shard, params, model.config);
+  Integration integration{.n_gates = params.n_selected(),
+                          .paths = {},
+                          .rule = rule_of(params.quadrature),
+                          .steps = params.ig_steps,
+                          .tol = params.tol,
+                          .tol_floor = params.tol_floor,
+                          .max_evaluations = params.max_evaluations,
+                          .micro_batch = shard.micro_batch};
+  for (const Row& row : shard.rows) integration.paths.push_back(paths_of(shard, params, row));
+  Integrals integrals = integrate(integration, score_function(examples, params, model), progress);
+
+  const auto n_rows = static_cast<int64_t>(shard.rows.size());
+  Result result;
+  if (!integrals.evaluations.empty())
+    result.arrays.push_back({"evaluations", {n_rows}, std::move(integrals.evaluations)});
+  result.arrays.push_back({"ig", {n_rows, params.n_selected()}, std::move(integrals.ig)});
+  if (!integrals.ig_half.empty())
+    result.arrays.push_back(
+        {"ig_half", {n_rows, params.n_selected()}, std::move(integrals.ig_half)});
+  result.arrays.push_back({"score_base", {n_rows}, std::move(integrals.score_base)});
+  result.arrays.push_back({"score_one", {n_rows}, std::move(integrals.score_one)});
+  if (!integrals.unconverged.empty())
+    result.arrays.push_back({"unconverged", {n_rows}, std::move(integrals.unconverged)});
+  return result;
+}
+
+}  // namespace headcount::experiments::head_importance
