@@ -1,5 +1,6 @@
-// One decoder transformer for every family: RMSNorm, rotary attention with grouped key/value heads, SwiGLU, LM head on the
-// supervised positions only; per-sample head gates between attention and its output projection.
+// One decoder transformer for every family: RMSNorm, rotary attention with grouped key/value heads,
+// SwiGLU, LM head on the supervised positions only; per-sample head gates between attention and its
+// output projection.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -12,19 +13,22 @@
 namespace headcount::models {
 
 struct LayerWeights {
-  at::Tensor attn_norm;      // [d_model]
-  at::Tensor q, k, v;        // [n_heads * d_head, d_model], [n_kv_heads * d_head, d_model] twice
-  at::Tensor o;              // [d_model, n_heads * d_head]
-  at::Tensor mlp_norm;       // [d_model]
-  at::Tensor gate, up;       // [d_mlp, d_model]
-  at::Tensor down;           // [d_model, d_mlp]
+  at::Tensor attn_norm;  // [d_model]
+  at::Tensor q, k,
+      v;  // [n_heads * d_head, d_model], [n_kv_heads * d_head, d_model] twice; views of qkv
+  at::Tensor qkv;       // the three, one below the other: one product instead of three
+  at::Tensor o;         // [d_model, n_heads * d_head]
+  at::Tensor mlp_norm;  // [d_model]
+  at::Tensor gate, up;  // [d_mlp, d_model]; views of gate_up
+  at::Tensor gate_up;   // the two, one below the other
+  at::Tensor down;      // [d_model, d_mlp]
 };
 
 struct Weights {
-  at::Tensor embedding;      // [vocab_size, d_model]
+  at::Tensor embedding;  // [vocab_size, d_model]
   std::vector<LayerWeights> layers;
-  at::Tensor final_norm;     // [d_model]
-  at::Tensor head;           // [vocab_size, d_model]; the embedding itself where tied
+  at::Tensor final_norm;  // [d_model]
+  at::Tensor head;        // [vocab_size, d_model]; the embedding itself where tied
 };
 
 struct Model {
@@ -34,17 +38,25 @@ struct Model {
 
 /// Reads the weights as `dtype` on `device`. Throws Error on non-finite weights, naming the tensor.
 Model load(const ModelFiles& files, at::ScalarType dtype, at::Device device);
-/// N(0, 0.02) weights from `seed`, for shapes without a checkpoint. The same on every machine.
+/// Weights of mean 0 and standard deviation 0.02 (norms: all one) from `seed`, for shapes without a
+/// checkpoint. Each is a sum of four uniform numbers of Philox, so that every machine gets the same
+/// bits.
 Model random_model(const Config& config, uint64_t seed, at::ScalarType dtype, at::Device device);
 
-/// A micro-batch. Sequences may differ in length: positions at or after lengths[b] are padding, which no position attends to.
+/// A model of given weights, named and shaped as weight_shapes(config) says, in that order; they
+/// are copied where layout asks for it.
+Model make_model(const Config& config, const std::vector<at::Tensor>& weights);
+
+/// A micro-batch. Sequences may differ in length: positions at or after lengths[b] are padding,
+/// which no position attends to.
 struct Batch {
-  at::Tensor ids;        // int64 [B, T]
-  at::Tensor lengths;    // int64 [B]; undefined: all are T
-  at::Tensor sample;     // int64 [S]: which sequence each supervised position belongs to, ascending
-  at::Tensor position;   // int64 [S]: where in it
-  at::Tensor target;     // int64 [S]: the token its logit must predict
-  at::Tensor weight;     // float64 [S]: J[b] = -sum_s weight[s] * CE[s] over its supervised positions (1/n: mean; 1: sum)
+  at::Tensor ids;       // int64 [B, T]
+  at::Tensor lengths;   // int64 [B]; undefined: all are T
+  at::Tensor sample;    // int64 [S]: which sequence each supervised position belongs to, ascending
+  at::Tensor position;  // int64 [S]: where in it
+  at::Tensor target;    // int64 [S]: the token its logit must predict
+  at::Tensor weight;  // float64 [S]: J[b] = -sum_s weight[s] * CE[s] over its supervised positions
+                      // (1/n: mean; 1: sum)
 };
 
 /// J = -loss in nats, and its derivative in every head gate.
@@ -53,15 +65,17 @@ struct GateGradient {
   at::Tensor grad;   // float64 [B, n_layers, n_heads], on the CPU
 };
 
-/// One forward and one gate-only backward (weights frozen): numerics-and-validation.md 2.7. `gates`: float64 or float32 [B, n_layers,
-/// n_heads]; the product gate * z is taken in float32 (float64 for a float64 model) and rounded once; cross-entropy and gate
-/// reductions likewise. Deterministic: the same bits for the same arguments and thread count.
+/// One forward and one gate-only backward (weights frozen): numerics-and-validation.md 2.7.
+/// `gates`: float64 or float32 [B, n_layers, n_heads]; the product gate * z is taken in float32
+/// (float64 for a float64 model) and rounded once; cross-entropy and gate reductions likewise.
+/// Deterministic: the same bits for the same arguments and thread count.
 GateGradient gate_gradient(const Model& model, const Batch& batch, const at::Tensor& gates);
 
 /// J alone: float64 [B] on the CPU. `gates` undefined: all one.
 at::Tensor score(const Model& model, const Batch& batch, const at::Tensor& gates);
 
-/// float32 (float64 for a float64 model) logits [S, vocab_size] at the supervised positions; `target` and `weight` are not read.
+/// float32 (float64 for a float64 model) logits [S, vocab_size] at the supervised positions;
+/// `target` and `weight` are not read.
 at::Tensor logits(const Model& model, const Batch& batch, const at::Tensor& gates);
 
 /// Log-probability of each target: float64 [S] on the CPU.

@@ -1,4 +1,5 @@
-// Opening a model: which layout a directory holds, what every layout is checked for, and the fingerprint.
+// Opening a model: which layout a directory holds, what every layout is checked for, and the
+// fingerprint.
 #include "models/files/config.h"
 
 #include <fcntl.h>
@@ -7,8 +8,8 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdlib>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <map>
@@ -26,7 +27,8 @@ namespace fs = std::filesystem;
 /// An open file descriptor, closed with its scope.
 class File {
  public:
-  explicit File(const std::string& path) : path_(path), fd_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+  explicit File(const std::string& path)
+      : path_(path), fd_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
     if (fd_ < 0) throw Error("cannot open " + path + ": " + std::strerror(errno));
   }
   ~File() { ::close(fd_); }
@@ -42,7 +44,8 @@ class File {
 
   void read(uint64_t offset, uint64_t size, char* out) const {
     while (size > 0) {
-      const ssize_t n = ::pread(fd_, out, std::min<uint64_t>(size, 1u << 30), static_cast<off_t>(offset));
+      const ssize_t n =
+          ::pread(fd_, out, std::min<uint64_t>(size, 1u << 30), static_cast<off_t>(offset));
       if (n < 0 && errno == EINTR) continue;
       if (n < 0) throw Error("cannot read " + path_ + ": " + std::strerror(errno));
       if (n == 0) throw Error(path_ + " ends too early; it is truncated, fetch it again");
@@ -65,8 +68,9 @@ std::string stamp(const ModelFiles& files) {
     if (place.file == last) continue;
     last = place.file;
     const struct stat info = File(place.file).stat();
-    text += place.file + "|" + std::to_string(info.st_size) + "|" + std::to_string(info.st_mtim.tv_sec) + "." +
-            std::to_string(info.st_mtim.tv_nsec) + "|" + std::to_string(info.st_ino) + "\n";
+    text += place.file + "|" + std::to_string(info.st_size) + "|" +
+            std::to_string(info.st_mtim.tv_sec) + "." + std::to_string(info.st_mtim.tv_nsec) + "|" +
+            std::to_string(info.st_ino) + "\n";
   }
   return text;
 }
@@ -74,13 +78,14 @@ std::string stamp(const ModelFiles& files) {
 /// Everything of the config that changes what the model computes, doubles exactly.
 std::string canonical(const Config& c) {
   char numbers[256];
-  std::snprintf(numbers, sizeof numbers, "%lld %lld %lld %lld %lld %lld %lld %lld %a %a %d %d %d %lld",
+  std::snprintf(numbers, sizeof numbers,
+                "%lld %lld %lld %lld %lld %lld %lld %lld %a %a %d %d %d %lld",
                 static_cast<long long>(c.n_layers), static_cast<long long>(c.n_heads),
                 static_cast<long long>(c.n_kv_heads), static_cast<long long>(c.d_model),
                 static_cast<long long>(c.d_head), static_cast<long long>(c.d_mlp),
-                static_cast<long long>(c.vocab_size), static_cast<long long>(c.max_positions), c.norm_eps,
-                c.rope_theta, static_cast<int>(c.rotary), c.causal ? 1 : 0, c.tied_head ? 1 : 0,
-                static_cast<long long>(c.mask_id));
+                static_cast<long long>(c.vocab_size), static_cast<long long>(c.max_positions),
+                c.norm_eps, c.rope_theta, static_cast<int>(c.rotary), c.causal ? 1 : 0,
+                c.tied_head ? 1 : 0, static_cast<long long>(c.mask_id));
   return "headcount model 1\n" + c.family + " " + numbers + "\n";
 }
 
@@ -104,7 +109,9 @@ std::string hash(const ModelFiles& files) {
 
 }  // namespace
 
-uint64_t file_size(const std::string& file) { return static_cast<uint64_t>(File(file).stat().st_size); }
+uint64_t file_size(const std::string& file) {
+  return static_cast<uint64_t>(File(file).stat().st_size);
+}
 
 std::string read_range(const std::string& file, uint64_t offset, uint64_t size) {
   std::string bytes(size, '\0');
@@ -140,16 +147,20 @@ void check_shape(const Config& c, const std::string& file) {
   const auto require = [&](bool holds, const std::string& what) {
     if (!holds) throw Error(file + " describes no model this program can run: " + what);
   };
-  const std::pair<const char*, int64_t> sizes[] = {
-      {"the number of layers", c.n_layers}, {"the number of heads", c.n_heads},
-      {"the number of key/value heads", c.n_kv_heads}, {"the width", c.d_model}, {"the MLP width", c.d_mlp},
-      {"the vocabulary size", c.vocab_size}, {"the number of positions", c.max_positions}};
+  const std::pair<const char*, int64_t> sizes[] = {{"the number of layers", c.n_layers},
+                                                   {"the number of heads", c.n_heads},
+                                                   {"the number of key/value heads", c.n_kv_heads},
+                                                   {"the width", c.d_model},
+                                                   {"the MLP width", c.d_mlp},
+                                                   {"the vocabulary size", c.vocab_size},
+                                                   {"the number of positions", c.max_positions}};
   for (const auto& [what, size] : sizes) {
     require(size >= 1 && size <= 16'777'216, std::string(what) + " is " + std::to_string(size));
   }
   require(c.n_layers <= 4096, "it has more than 4096 layers");
   require(c.d_model % c.n_heads == 0, "the width is not a multiple of the number of heads");
-  require(c.n_heads % c.n_kv_heads == 0, "the number of heads is not a multiple of the number of key/value heads");
+  require(c.n_heads % c.n_kv_heads == 0,
+          "the number of heads is not a multiple of the number of key/value heads");
   require(c.d_head % 2 == 0, "the width of a head is odd, so rotary pairs do not fit");
   require(c.norm_eps > 0 && c.norm_eps < 1, "the norm's epsilon is not between 0 and 1");
   require(c.rope_theta > 1 && c.rope_theta < 1e12, "the rotary base is not above 1");
@@ -159,7 +170,8 @@ void check_shape(const Config& c, const std::string& file) {
 }
 
 std::string builtin_directory() {
-  if (const char* given = std::getenv("HEADCOUNT_BUILTIN"); given != nullptr && *given != '\0') return given;
+  if (const char* given = std::getenv("HEADCOUNT_BUILTIN"); given != nullptr && *given != '\0')
+    return given;
   const std::string source = std::string(HEADCOUNT_SOURCE_DIR) + "/models/builtin";
   std::error_code ignored;
   if (fs::is_directory(source, ignored)) return source;
@@ -185,11 +197,14 @@ ModelFiles open_model(const std::string& path) {
   std::vector<std::string> bins;
   for (const fs::directory_entry& entry : fs::directory_iterator(directory, error)) {
     const std::string file = entry.path().filename().string();
-    if (entry.path().extension() == ".bin" && file.rfind("tok", 0) != 0) bins.push_back(entry.path().string());
+    if (entry.path().extension() == ".bin" && file.rfind("tok", 0) != 0)
+      bins.push_back(entry.path().string());
   }
   if (error) throw Error("cannot list the model directory " + directory + ": " + error.message());
-  if (bins.empty()) throw Error(directory + " holds no model: neither config.json nor a llama2.c .bin file");
-  if (bins.size() > 1) throw Error(directory + " holds several .bin files; leave one llama2.c model in it");
+  if (bins.empty())
+    throw Error(directory + " holds no model: neither config.json nor a llama2.c .bin file");
+  if (bins.size() > 1)
+    throw Error(directory + " holds several .bin files; leave one llama2.c model in it");
   return open_llama2c(directory, bins[0]);
 }
 

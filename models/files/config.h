@@ -1,5 +1,6 @@
-// The shape of a model and where its weights lie, read from published layouts without LibTorch: Hugging Face directories
-// (config.json + *.safetensors) and llama2.c version-0 directories (*.bin + tok*.bin).
+// The shape of a model and where its weights lie, read from published layouts without LibTorch:
+// Hugging Face directories (config.json + *.safetensors) and llama2.c version-0 directories (*.bin
+// + tok*.bin).
 #pragma once
 
 #include <cstdint>
@@ -8,9 +9,13 @@
 
 namespace headcount::models {
 
-enum class RotaryStyle { kHalfSplit, kInterleaved };  // (i, i + d/2) pairs as LLaDA; (2i, 2i + 1) pairs as llama2.c
+enum class RotaryStyle {
+  kHalfSplit,
+  kInterleaved
+};  // (i, i + d/2) pairs as LLaDA; (2i, 2i + 1) pairs as llama2.c
 
-/// One transformer's differences as values. Shapes: q [n_heads * d_head, d_model], k and v [n_kv_heads * d_head, d_model].
+/// One transformer's differences as values. Shapes: q [n_heads * d_head, d_model], k and v
+/// [n_kv_heads * d_head, d_model].
 struct Config {
   std::string family;  // llada | llama2c
   int64_t n_layers = 0, n_heads = 0, n_kv_heads = 0;
@@ -20,9 +25,9 @@ struct Config {
   double norm_eps = 1e-5;
   double rope_theta = 1e4;
   RotaryStyle rotary = RotaryStyle::kHalfSplit;
-  bool causal = false;        // false: bidirectional masked diffusion
-  bool tied_head = false;     // the LM head is the token embedding
-  int64_t mask_id = -1;       // of a masked diffusion model; -1: none
+  bool causal = false;     // false: bidirectional masked diffusion
+  bool tied_head = false;  // the LM head is the token embedding
+  int64_t mask_id = -1;    // of a masked diffusion model; -1: none
   int64_t bos_id = -1, eos_id = -1, pad_id = -1;
   bool masked() const { return mask_id >= 0; }
 };
@@ -36,7 +41,8 @@ struct TensorPlace {
   uint64_t offset = 0, size_bytes = 0;
 };
 
-/// A model on disk: its shape, its weights' places (all checked: present, shaped as the config says, inside their file).
+/// A model on disk: its shape, its weights' places (all checked: present, shaped as the config
+/// says, inside their file).
 struct ModelFiles {
   std::string directory;
   Config config;
@@ -44,25 +50,29 @@ struct ModelFiles {
   std::string tokenizer;  // path of a tokenizer file, or empty
 };
 
-/// A weight every model of this shape has: its canonical name and its shape, in the order embedding, layers, final_norm, head
-/// (no head where tied).
+/// A weight every model of this shape has: its canonical name and its shape, in the order
+/// embedding, layers, final_norm, head (no head where tied).
 struct WeightShape {
   std::string name;
   std::vector<int64_t> shape;
 };
 std::vector<WeightShape> weight_shapes(const Config& config);
 
-/// The name LLaDA's published files give a weight ("layers.3.q": "model.transformer.blocks.3.q_proj.weight").
+/// The name LLaDA's published files give a weight ("layers.3.q":
+/// "model.transformer.blocks.3.q_proj.weight").
 std::string llada_name(const std::string& canonical);
 
 /// Opens `path`: "builtin:NAME" (models/builtin/NAME, see builtin_directory) or a directory.
-/// Throws Error, in one sentence naming the file, for anything missing, truncated, misshapen or of an unknown family.
+/// Throws Error, in one sentence naming the file, for anything missing, truncated, misshapen or of
+/// an unknown family.
 ModelFiles open_model(const std::string& path);
 
-/// Copies the weight's size_bytes bytes, as they lie in the file, to `out`. Throws Error when the file cannot give them any more.
+/// Copies the weight's size_bytes bytes, as they lie in the file, to `out`. Throws Error when the
+/// file cannot give them any more.
 void read_bytes(const TensorPlace& place, void* out);
 
-/// Hex SHA-256 over the config and every weight's name, dtype, shape and bytes. Cached in memory by (file, size, mtime).
+/// Hex SHA-256 over the config and every weight's name, dtype, shape and bytes. Cached in memory by
+/// (file, size, mtime).
 std::string fingerprint(const ModelFiles& files);
 
 /// $HEADCOUNT_BUILTIN, else models/builtin beside the program's source or installation.

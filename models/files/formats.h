@@ -9,14 +9,16 @@
 
 namespace headcount::models {
 
-/// A Hugging Face directory: config.json of model_type llada, model.safetensors or shards with an index.
+/// A Hugging Face directory: config.json of model_type llada, model.safetensors or shards with an
+/// index.
 ModelFiles open_llada(const std::string& directory);
 
-/// A llama2.c version-0 file: 7 x int32 header, then float32 tensors in run.c's order; tok*.bin of the same directory beside it.
+/// A llama2.c version-0 file: 7 x int32 header, then float32 tensors in run.c's order; tok*.bin of
+/// the same directory beside it.
 ModelFiles open_llama2c(const std::string& directory, const std::string& file);
 
-/// Throws Error naming `file` unless the shape describes a transformer this program can run (all sizes positive and sane, heads
-/// divisible, an even d_head, special ids inside the vocabulary).
+/// Throws Error naming `file` unless the shape describes a transformer this program can run (all
+/// sizes positive and sane, heads divisible, an even d_head, special ids inside the vocabulary).
 void check_shape(const Config& config, const std::string& file);
 
 /// Size of a file in bytes; throws Error when it is absent, unreadable or no regular file.

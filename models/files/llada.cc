@@ -1,4 +1,5 @@
-// LLaDA directories as published (GSAI-ML/LLaDA-8B-*): config.json with model_type llada and the names of its safetensors.
+// LLaDA directories as published (GSAI-ML/LLaDA-8B-*): config.json with model_type llada and the
+// names of its safetensors.
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -72,7 +73,8 @@ class Reader {
 
  private:
   [[noreturn]] void wrong(const char* key, const char* expected) const {
-    throw Error(file_ + ": \"" + key + "\" must be " + expected + ", found " + object_[key].dump().substr(0, 60));
+    throw Error(file_ + ": \"" + key + "\" must be " + expected + ", found " +
+                object_[key].dump().substr(0, 60));
   }
   const std::string& file_;
   const json& object_;
@@ -85,8 +87,8 @@ void need_llama_block(const Reader& r) {
   r.need("layer_norm_with_affine", r.flag_or("layer_norm_with_affine", true));
   r.need("activation_type", r.text_or("activation_type", "silu") == "silu");
   r.need("rope", r.flag_or("rope", true));
-  for (const char* key : {"alibi", "include_bias", "include_qkv_bias", "bias_for_layer_norm", "scale_logits",
-                          "input_emb_norm", "attention_layer_norm"}) {
+  for (const char* key : {"alibi", "include_bias", "include_qkv_bias", "bias_for_layer_norm",
+                          "scale_logits", "input_emb_norm", "attention_layer_norm"}) {
     r.need(key, !r.flag_or(key, false));
   }
   r.need("clip_qkv", !r.has("clip_qkv"));
@@ -104,12 +106,14 @@ Config config_of(const std::string& file, const json& object) {
   c.family = "llada";
   c.n_layers = r.integer("n_layers");
   c.n_heads = r.integer("n_heads");
-  c.n_kv_heads = r.integer_or("n_kv_heads", r.flag_or("multi_query_attention", false) ? 1 : c.n_heads);
+  c.n_kv_heads =
+      r.integer_or("n_kv_heads", r.flag_or("multi_query_attention", false) ? 1 : c.n_heads);
   c.d_model = r.integer("d_model");
   c.d_head = c.n_heads > 0 ? c.d_model / c.n_heads : 0;
-  c.d_mlp = r.has("mlp_hidden_size")
-                ? r.integer("mlp_hidden_size")
-                : static_cast<int64_t>(r.number_or("mlp_ratio", 4) * static_cast<double>(c.d_model));
+  c.d_mlp =
+      r.has("mlp_hidden_size")
+          ? r.integer("mlp_hidden_size")
+          : static_cast<int64_t>(r.number_or("mlp_ratio", 4) * static_cast<double>(c.d_model));
   c.vocab_size = r.integer_or("embedding_size", r.integer("vocab_size"));
   c.max_positions = r.integer("max_sequence_length");
   c.norm_eps = r.number_or("rms_norm_eps", 1e-5);
@@ -130,8 +134,10 @@ std::map<std::string, TensorPlace> by_name(const std::vector<TensorPlace>& place
   return map;
 }
 
-/// Every tensor of a sharded checkpoint that its index places, each read from the file the index names.
-std::map<std::string, TensorPlace> read_sharded(const fs::path& directory, const std::string& index_file) {
+/// Every tensor of a sharded checkpoint that its index places, each read from the file the index
+/// names.
+std::map<std::string, TensorPlace> read_sharded(const fs::path& directory,
+                                                const std::string& index_file) {
   const json index = read_json(index_file);
   if (!index.contains("weight_map") || !index["weight_map"].is_object()) {
     throw Error(index_file + " has no \"weight_map\" object");
@@ -143,10 +149,12 @@ std::map<std::string, TensorPlace> read_sharded(const fs::path& directory, const
     if (shard.empty() || shard[0] == '.' || shard.find('/') != std::string::npos) {
       throw Error(index_file + " places \"" + name + "\" in no file of this directory");
     }
-    if (!shards.count(shard)) shards[shard] = by_name(read_safetensors((directory / shard).string()));
+    if (!shards.count(shard))
+      shards[shard] = by_name(read_safetensors((directory / shard).string()));
     const auto found = shards[shard].find(name);
     if (found == shards[shard].end()) {
-      throw Error((directory / shard).string() + " lacks tensor \"" + name + "\", which " + index_file + " places there");
+      throw Error((directory / shard).string() + " lacks tensor \"" + name + "\", which " +
+                  index_file + " places there");
     }
     all[name] = found->second;
   }
@@ -163,8 +171,9 @@ std::string text(const std::vector<int64_t>& shape) {
 
 std::string llada_name(const std::string& canonical) {
   static const std::map<std::string, std::string> kParts = {
-      {"attn_norm", "attn_norm"}, {"q", "q_proj"}, {"k", "k_proj"}, {"v", "v_proj"}, {"o", "attn_out"},
-      {"mlp_norm", "ff_norm"}, {"gate", "ff_proj"}, {"up", "up_proj"}, {"down", "ff_out"}};
+      {"attn_norm", "attn_norm"}, {"q", "q_proj"},         {"k", "k_proj"},     {"v", "v_proj"},
+      {"o", "attn_out"},          {"mlp_norm", "ff_norm"}, {"gate", "ff_proj"}, {"up", "up_proj"},
+      {"down", "ff_out"}};
   const std::string root = "model.transformer.";
   if (canonical == "embedding") return root + "wte.weight";
   if (canonical == "final_norm") return root + "ln_f.weight";
@@ -189,14 +198,16 @@ ModelFiles open_llada(const std::string& directory) {
     const std::string published = llada_name(name);
     const auto found = tensors.find(published);
     if (found == tensors.end()) {
-      throw Error((sharded ? index : single) + " lacks tensor \"" + published + "\", which " + config_file + " asks for");
+      throw Error((sharded ? index : single) + " lacks tensor \"" + published + "\", which " +
+                  config_file + " asks for");
     }
     TensorPlace place = found->second;
     if (place.shape != shape) {
-      throw Error(place.file + ": tensor \"" + published + "\" has shape " + text(place.shape) + ", but " + config_file +
-                  " asks for " + text(shape));
+      throw Error(place.file + ": tensor \"" + published + "\" has shape " + text(place.shape) +
+                  ", but " + config_file + " asks for " + text(shape));
     }
-    if (place.dtype != "F64" && place.dtype != "F32" && place.dtype != "BF16" && place.dtype != "F16") {
+    if (place.dtype != "F64" && place.dtype != "F32" && place.dtype != "BF16" &&
+        place.dtype != "F16") {
       throw Error(place.file + ": tensor \"" + published + "\" has dtype " + place.dtype +
                   "; weights must be F64, F32, BF16 or F16");
     }

@@ -1,7 +1,8 @@
-// llama2.c version-0 checkpoints (karpathy/llama2.c, export.py legacy_export, run.c memory_map_weights). Header: int32 dim,
-// hidden_dim, n_layers, n_heads, n_kv_heads, vocab_size (negative: the head is a tensor of its own at the end), seq_len. Then
-// float32: embedding, all layers' attention norms, all wq, wk, wv, wo, all MLP norms, all w1 (gate), w2 (down), w3 (up), the final
-// norm, two rotary tables [seq_len, d_head / 2] that nothing reads, the head.
+// llama2.c version-0 checkpoints (karpathy/llama2.c, export.py legacy_export, run.c
+// memory_map_weights). Header: int32 dim, hidden_dim, n_layers, n_heads, n_kv_heads, vocab_size
+// (negative: the head is a tensor of its own at the end), seq_len. Then float32: embedding, all
+// layers' attention norms, all wq, wk, wv, wo, all MLP norms, all w1 (gate), w2 (down), w3 (up),
+// the final norm, two rotary tables [seq_len, d_head / 2] that nothing reads, the head.
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -18,7 +19,8 @@ namespace fs = std::filesystem;
 constexpr uint64_t kHeaderBytes = 7 * sizeof(int32_t);
 
 Config config_of(const std::string& file) {
-  if (file_size(file) < kHeaderBytes) throw Error(file + " is no llama2.c model: it is shorter than its header");
+  if (file_size(file) < kHeaderBytes)
+    throw Error(file + " is no llama2.c model: it is shorter than its header");
   std::array<int32_t, 7> header{};
   std::memcpy(header.data(), read_range(file, 0, kHeaderBytes).data(), kHeaderBytes);
   Config c;
@@ -49,22 +51,30 @@ std::map<std::string, TensorPlace> places_of(const std::string& file, const Conf
   const auto take = [&](const std::string& name) {
     uint64_t size = sizeof(float);
     for (const int64_t extent : shapes.at(name)) size *= static_cast<uint64_t>(extent);
-    places[name] = {.name = name, .file = file, .dtype = "F32", .shape = shapes.at(name), .offset = offset, .size_bytes = size};
+    places[name] = {.name = name,
+                    .file = file,
+                    .dtype = "F32",
+                    .shape = shapes.at(name),
+                    .offset = offset,
+                    .size_bytes = size};
     offset += size;
   };
   const auto take_of_all_layers = [&](const std::string& part) {
     for (int64_t i = 0; i < c.n_layers; ++i) take("layers." + std::to_string(i) + "." + part);
   };
   take("embedding");
-  for (const char* part : {"attn_norm", "q", "k", "v", "o", "mlp_norm", "gate", "down", "up"}) take_of_all_layers(part);
+  for (const char* part : {"attn_norm", "q", "k", "v", "o", "mlp_norm", "gate", "down", "up"})
+    take_of_all_layers(part);
   take("final_norm");
   offset += static_cast<uint64_t>(c.max_positions * c.d_head) * sizeof(float);
   if (!c.tied_head) take("head");
 
   const uint64_t size = file_size(file);
   if (size != offset) {
-    throw Error(file + " has " + std::to_string(size) + " bytes, but a llama2.c version-0 model with its header has " +
-                std::to_string(offset) + (size < offset ? "; it is truncated, fetch it again" : "; it is another format"));
+    throw Error(file + " has " + std::to_string(size) +
+                " bytes, but a llama2.c version-0 model with its header has " +
+                std::to_string(offset) +
+                (size < offset ? "; it is truncated, fetch it again" : "; it is another format"));
   }
   return places;
 }
@@ -76,12 +86,14 @@ ModelFiles open_llama2c(const std::string& directory, const std::string& file) {
   files.directory = directory;
   files.config = config_of(file);
   const auto places = places_of(file, files.config);
-  for (const WeightShape& weight : weight_shapes(files.config)) files.tensors.push_back(places.at(weight.name));
+  for (const WeightShape& weight : weight_shapes(files.config))
+    files.tensors.push_back(places.at(weight.name));
 
   std::vector<std::string> tokenizers;
   for (const fs::directory_entry& entry : fs::directory_iterator(directory)) {
     const std::string name = entry.path().filename().string();
-    if (entry.path().extension() == ".bin" && name.rfind("tok", 0) == 0) tokenizers.push_back(entry.path().string());
+    if (entry.path().extension() == ".bin" && name.rfind("tok", 0) == 0)
+      tokenizers.push_back(entry.path().string());
   }
   std::sort(tokenizers.begin(), tokenizers.end());
   if (!tokenizers.empty()) files.tokenizer = tokenizers[0];

@@ -31,7 +31,8 @@ json parse_header(const std::string& file, const std::string& text) {
     if (event == json::parse_event_t::object_end) keys.pop_back();
     if (event == json::parse_event_t::key) {
       const std::string name = value.get<std::string>();
-      if (!keys.back().insert(name).second) refuse(file, "\"" + name + "\" stands twice in its header");
+      if (!keys.back().insert(name).second)
+        refuse(file, "\"" + name + "\" stands twice in its header");
     }
     return true;
   };
@@ -81,8 +82,9 @@ TensorPlace place_of(const std::string& file, const std::string& name, const jso
 
 uint64_t dtype_size(const std::string& dtype) {
   static const std::pair<const char*, uint64_t> kSizes[] = {
-      {"F64", 8}, {"I64", 8}, {"U64", 8}, {"F32", 4}, {"I32", 4},     {"U32", 4},     {"F16", 2}, {"BF16", 2},
-      {"I16", 2}, {"U16", 2}, {"I8", 1},  {"U8", 1},  {"F8_E4M3", 1}, {"F8_E5M2", 1}, {"BOOL", 1}};
+      {"F64", 8}, {"I64", 8}, {"U64", 8},     {"F32", 4},     {"I32", 4},
+      {"U32", 4}, {"F16", 2}, {"BF16", 2},    {"I16", 2},     {"U16", 2},
+      {"I8", 1},  {"U8", 1},  {"F8_E4M3", 1}, {"F8_E5M2", 1}, {"BOOL", 1}};
   for (const auto& [name, size] : kSizes) {
     if (dtype == name) return size;
   }
@@ -95,7 +97,8 @@ std::vector<TensorPlace> read_safetensors(const std::string& file) {
   uint64_t header_size = 0;
   std::memcpy(&header_size, read_range(file, 0, 8).data(), 8);
   if (header_size > kMaxHeaderBytes) refuse(file, "its header claims more than 100 MB");
-  if (header_size > total - 8) refuse(file, "its header claims more bytes than the file has; it may be truncated");
+  if (header_size > total - 8)
+    refuse(file, "its header claims more bytes than the file has; it may be truncated");
   const json header = parse_header(file, read_range(file, 8, header_size));
 
   std::vector<TensorPlace> places;
@@ -111,12 +114,15 @@ std::vector<TensorPlace> read_safetensors(const std::string& file) {
     if (place.offset < end) refuse(file, "tensor \"" + place.name + "\" overlaps another");
     if (place.offset > end) refuse(file, "there is a hole before tensor \"" + place.name + "\"");
     if (place.size_bytes > data_size - end) {
-      refuse(file, "tensor \"" + place.name + "\" ends beyond the file; it is truncated, fetch it again");
+      refuse(file,
+             "tensor \"" + place.name + "\" ends beyond the file; it is truncated, fetch it again");
     }
     end += place.size_bytes;
     place.offset += 8 + header_size;
   }
-  if (end != data_size) refuse(file, std::to_string(data_size - end) + " bytes after the last tensor belong to nothing");
+  if (end != data_size)
+    refuse(file,
+           std::to_string(data_size - end) + " bytes after the last tensor belong to nothing");
   return places;
 }
 

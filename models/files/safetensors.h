@@ -1,5 +1,7 @@
-// The safetensors format: u64 header size (little endian), a JSON object {"name": {"dtype", "shape", "data_offsets": [begin, end]},
-// ..., "__metadata__": {...}}, then the bytes those offsets count from. Offsets leave no hole and no overlap, and end with the file.
+// The safetensors format: u64 header size (little endian), a JSON object {"name": {"dtype",
+// "shape", "data_offsets": [begin, end]},
+// ..., "__metadata__": {...}}, then the bytes those offsets count from. Offsets leave no hole and
+// no overlap, and end with the file.
 #pragma once
 
 #include <string>
@@ -9,9 +11,10 @@
 
 namespace headcount::models {
 
-/// Every tensor of the file by the name it has there, in the order of their bytes. Nothing but the header is read.
-/// Throws Error, naming the file, on anything the format forbids: a header beyond the file or above 100 MB, text that is no such
-/// object, a name given twice, an unknown dtype, sizes that contradict shapes, holes, overlaps, missing or left-over bytes.
+/// Every tensor of the file by the name it has there, in the order of their bytes. Nothing but the
+/// header is read. Throws Error, naming the file, on anything the format forbids: a header beyond
+/// the file or above 100 MB, text that is no such object, a name given twice, an unknown dtype,
+/// sizes that contradict shapes, holes, overlaps, missing or left-over bytes.
 std::vector<TensorPlace> read_safetensors(const std::string& file);
 
 /// Bytes of one element ("F32": 4); 0 for a dtype this program does not know.

@@ -55,7 +55,8 @@ Tokenizer Tokenizer::open(const std::string& path, int64_t vocab_size) {
     take(&score, sizeof score);
     take(&length, sizeof length);
     if (length < 0 || length > kMaxPieceBytes) {
-      throw Error(path + " is no llama2.c tokenizer: token " + std::to_string(id) + " claims " + std::to_string(length) + " bytes");
+      throw Error(path + " is no llama2.c tokenizer: token " + std::to_string(id) + " claims " +
+                  std::to_string(length) + " bytes");
     }
     std::string piece(static_cast<size_t>(length), '\0');
     take(piece.data(), piece.size());
@@ -64,7 +65,8 @@ Tokenizer Tokenizer::open(const std::string& path, int64_t vocab_size) {
     tokenizer.scores_.push_back(score);
   }
   if (at != bytes.size()) {
-    throw Error(path + " holds more than " + std::to_string(vocab_size) + " tokens; it belongs to another vocabulary");
+    throw Error(path + " holds more than " + std::to_string(vocab_size) +
+                " tokens; it belongs to another vocabulary");
   }
   return tokenizer;
 }
@@ -85,8 +87,8 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, bool bos) const {
     text.remove_prefix(n);
   }
 
-  // A list of symbols by their first index; a queue of candidate merges, best score first, then leftmost. A merge is stale when
-  // either side has changed since it was queued.
+  // A list of symbols by their first index; a queue of candidate merges, best score first, then
+  // leftmost. A merge is stale when either side has changed since it was queued.
   const int64_t n = static_cast<int64_t>(ids.size());
   std::vector<int64_t> next(ids.size()), previous(ids.size());
   for (int64_t i = 0; i < n; ++i) {
@@ -109,7 +111,8 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, bool bos) const {
     const size_t last = pieces_.size();
     if (static_cast<size_t>(a) >= last || static_cast<size_t>(b) >= last) return;
     const auto it = ids_.find(pieces_[static_cast<size_t>(a)] + pieces_[static_cast<size_t>(b)]);
-    if (it != ids_.end()) queue.push({scores_[static_cast<size_t>(it->second)], left, a, b, it->second});
+    if (it != ids_.end())
+      queue.push({scores_[static_cast<size_t>(it->second)], left, a, b, it->second});
   };
   for (int64_t i = 0; i + 1 < n; ++i) consider(i);
   while (!queue.empty()) {

@@ -1,4 +1,5 @@
-// The llama2.c tokenizer file (tok*.bin): u32 max token length, then per token f32 score, i32 size, bytes.
+// The llama2.c tokenizer file (tok*.bin): u32 max token length, then per token f32 score, i32 size,
+// bytes.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +10,8 @@
 
 namespace headcount::models {
 
-/// SentencePiece-style BPE by score: one leading space, code points, unknown bytes as id 3 + byte, then the adjacent pair with the
-/// best score is merged until none is left (leftmost on ties).
+/// SentencePiece-style BPE by score: one leading space, code points, unknown bytes as id 3 + byte,
+/// then the adjacent pair with the best score is merged until none is left (leftmost on ties).
 class Tokenizer {
  public:
   /// Throws Error on a missing, truncated or oversized file.

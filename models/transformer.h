@@ -1,0 +1,35 @@
+// The transformer as the papers write it, in plain differentiable tensor operations: the witness
+// the fast path (gate_gradient.cc) is tested against, and the place to read what is computed.
+// Pre-norm blocks x += o(gate * attention(norm(x))), x += mlp(norm(x)).
+#pragma once
+
+#include "models/model.h"
+
+namespace headcount::models {
+
+/// Hidden states behind the final norm at the supervised positions: [S, d_model] of the model's
+/// dtype. Differentiable in the gates
+/// ([B, n_layers, n_heads], undefined: all one) and in every weight of `model`.
+at::Tensor forward(const Model& model, const Batch& batch, const at::Tensor& gates);
+
+/// forward() through the LM head: [S, vocab_size] in float32 (float64 for a float64 model).
+/// Differentiable likewise.
+at::Tensor forward_logits(const Model& model, const Batch& batch, const at::Tensor& gates);
+
+/// J of each sequence, [B] in float32 or float64: J[b] = sum over its supervised s of weight[s] *
+/// log softmax(logits[s])[target[s]].
+at::Tensor forward_score(const Model& model, const Batch& batch, const at::Tensor& gates);
+
+/// cos and sin of the rotary angles position * theta^(-2i / d_head), each [n_positions, d_head /
+/// 2], in float32 (float64 for float64); angles are taken in float64.
+struct RotaryTables {
+  at::Tensor cos, sin;
+};
+RotaryTables rotary_tables(const Config& config, int64_t n_positions, at::ScalarType dtype,
+                           at::Device device);
+
+/// The dtype norms, softmax, rotary angles and losses of a `dtype` model are computed in: float64
+/// for float64, else float32.
+at::ScalarType wide(at::ScalarType dtype);
+
+}  // namespace headcount::models
