@@ -1,0 +1,500 @@
+#include "worker/daemon.h"
+
+#include <fcntl.h>
+#include <spdlog/sinks/rotating_file_sink.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <chrono>
+#include <csignal>
+#include <deque>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+
+#include "cluster/transport/client.h"
+#include "schemas/error.h"
+#include "worker/agent/agent.h"
+#include "worker/devices.h"
+#include "worker/journal.h"
+#include "worker/runner_process.h"
+#include "worker/version.h"
+
+namespace headcount::worker {
+namespace {
+
+namespace asio = boost::asio;
+using Descriptor = asio::posix::stream_descriptor;
+
+constexpr auto kTick = std::chrono::milliseconds(100);
+constexpr size_t kPacketBytes = 1 << 20;   // a packet is closed beyond this
+constexpr int kPacketsPerTurn = 64;        // received before what they caused is done
+constexpr int kLastReads = 80;             // of an ended runner: more than the largest frame
+constexpr Millis kSilenceWarning = 5'000;  // without a welcome: said once in the log
+
+template <class... Ts>
+struct Overloaded : Ts... {
+  using Ts::operator()...;
+};
+template <class... Ts>
+Overloaded(Ts...) -> Overloaded<Ts...>;
+
+Millis now() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+int64_t unix_now_us() {
+  return std::chrono::duration_cast<std::chrono::microseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+std::string host_name() {
+  char name[256] = "";
+  ::gethostname(name, sizeof name - 1);
+  return name;
+}
+
+std::string short_key(const ShardKey& key) { return to_hex(key).substr(0, 12); }
+
+std::shared_ptr<spdlog::logger> open_log(const std::string& file) {
+  try {
+    auto to_file = std::make_shared<spdlog::sinks::rotating_file_sink_mt>(file, 8 << 20, 2);
+    auto to_terminal = std::make_shared<spdlog::sinks::stderr_sink_mt>();
+    to_terminal->set_level(spdlog::level::warn);
+    auto log =
+        std::make_shared<spdlog::logger>("worker", spdlog::sinks_init_list{to_file, to_terminal});
+    log->set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %l %v", spdlog::pattern_time_type::utc);
+    log->flush_on(spdlog::level::info);
+    return log;
+  } catch (const spdlog::spdlog_ex& error) {
+    throw Error("cannot write the log " + file + ": " + error.what());
+  }
+}
+
+/// Held for the daemon's life, so that a state directory has one worker.
+class Lock {
+ public:
+  explicit Lock(const std::string& directory) {
+    std::error_code failed;
+    std::filesystem::create_directories(directory, failed);
+    if (failed) throw Error("cannot create " + directory + ": " + failed.message());
+    const std::string file = directory + "/lock";
+    fd_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd_ < 0) throw Error("cannot write " + file + ": " + std::strerror(errno));
+    if (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
+      throw Error("a worker already runs in " + directory +
+                  "; give every worker a key of its own: headcount key create worker NAME -o FILE");
+    }
+  }
+  Lock(const Lock&) = delete;
+  ~Lock() { ::close(fd_); }
+
+ private:
+  int fd_ = -1;
+};
+
+/// A runner and what the loop waits for on its behalf.
+struct RunnerSlot {
+  RunnerCommand command;
+  std::unique_ptr<RunnerProcess> process;
+  std::unique_ptr<Descriptor> channel, output;
+  bool writing = false;  // waiting for room on the channel
+  uint64_t generation = 0;
+
+  void release() {
+    for (auto* descriptor : {&channel, &output}) {
+      if (*descriptor) (*descriptor)->release();  // the process owns the fd
+      descriptor->reset();
+    }
+    process.reset();
+    writing = false;
+    ++generation;
+  }
+};
+
+class Daemon {
+ public:
+  explicit Daemon(const WorkerOptions& options)
+      : options_(options),
+        lock_(options.state),
+        log_(open_log(options.state + "/worker.log")),
+        journal_(options.state + "/results"),
+        client_(options.key),
+        agent_(settings(), journal_.all()),
+        signals_(io_, SIGTERM, SIGINT),
+        children_(io_, SIGCHLD),
+        wire_(io_, ::dup(client_.fd())),
+        timer_(io_) {
+    if (!options_.runner_program.empty()) {
+      for (const std::string& device : options_.devices) {
+        slots_.push_back({.command = {options_.runner_program, device, options_.threads},
+                          .process = nullptr,
+                          .channel = nullptr,
+                          .output = nullptr});
+      }
+    }
+    log_->info(
+        "worker {} of version {} starts, pid {}, {} runner(s), coordinator {}, {} result(s) kept",
+        options_.key.name, kProgramVersion, ::getpid(), slots_.size(), options_.key.address,
+        journal_.size());
+    if (journal_.dropped_bytes() > 0) {
+      log_->warn("{} bytes of a half-written result were dropped", journal_.dropped_bytes());
+    }
+  }
+
+  ~Daemon() {
+    for (RunnerSlot& slot : slots_) slot.release();
+    std::error_code ignored;
+    std::filesystem::remove(options_.state + "/worker.json", ignored);
+  }
+
+  int run() {
+    watch_signals();
+    watch_children();
+    watch_wire();
+    try {
+      tick();
+      io_.run();
+    } catch (const Error& error) {
+      log_->error("{} (log: {}/worker.log)", error.what(), options_.state);
+      return 1;
+    }
+    return status_;
+  }
+
+ private:
+  Settings settings() {
+    Settings settings;
+    settings.version = kProgramVersion;
+    settings.host = host_name();
+    settings.incarnation = next_incarnation(options_.state, static_cast<uint64_t>(unix_now_us()));
+    if (!options_.runner_program.empty()) settings.devices = options_.devices;
+    settings.idle_exit_ms = options_.idle_exit_ms;
+    if (options_.until_unix_ms) {
+      settings.until = now() + (*options_.until_unix_ms - unix_now_us() / 1000);
+    }
+    return settings;
+  }
+
+  // ---- waiting
+
+  void watch_signals() {
+    signals_.async_wait([this](const boost::system::error_code& error, int signal) {
+      if (error) return;
+      if (asked_to_stop_) {
+        log_->warn("told to stop twice: exits at once");
+        stop(1);
+        return;
+      }
+      asked_to_stop_ = true;
+      log_->info("signal {}: drains", signal);
+      feed(DrainRequested{});
+      watch_signals();
+      pump();
+    });
+  }
+
+  void watch_children() {
+    children_.async_wait([this](const boost::system::error_code& error, int) {
+      if (error) return;
+      for (size_t i = 0; i < slots_.size(); ++i) look_at_runner(i);
+      watch_children();
+      pump();
+    });
+  }
+
+  void watch_wire() {
+    wire_.async_wait(Descriptor::wait_read, [this](const boost::system::error_code& error) {
+      if (error) return;
+      watch_wire();
+      pump();
+    });
+  }
+
+  void tick() {
+    look_at_link();
+    feed(Tick{});
+    pump();
+    timer_.expires_after(kTick);
+    timer_.async_wait([this](const boost::system::error_code& error) {
+      if (!error) tick();
+    });
+  }
+
+  void watch_channel(size_t i) {
+    RunnerSlot& slot = slots_[i];
+    slot.channel->async_wait(Descriptor::wait_read, [this, i, generation = slot.generation](
+                                                        const boost::system::error_code& error) {
+      if (error || slots_[i].generation != generation) return;
+      const bool open = hear_runner(i);
+      if (open && slots_[i].generation == generation) watch_channel(i);
+      pump();
+    });
+  }
+
+  void watch_output(size_t i) {
+    RunnerSlot& slot = slots_[i];
+    slot.output->async_wait(Descriptor::wait_read, [this, i, generation = slot.generation](
+                                                       const boost::system::error_code& error) {
+      if (error || slots_[i].generation != generation) return;
+      if (slots_[i].process->read_output()) watch_output(i);
+    });
+  }
+
+  void watch_room(size_t i) {
+    RunnerSlot& slot = slots_[i];
+    if (slot.writing || !slot.process->wants_write()) return;
+    slot.writing = true;
+    slot.channel->async_wait(Descriptor::wait_write, [this, i, generation = slot.generation](
+                                                         const boost::system::error_code& error) {
+      if (error || slots_[i].generation != generation) return;
+      slots_[i].writing = false;
+      slots_[i].process->flush();
+      watch_room(i);
+    });
+  }
+
+  // ---- the wire
+
+  void look_at_link() {
+    const transport::Client::Link link = client_.link();
+    if (!link.refusal.empty()) {
+      log_->error("{}", link.refusal);
+      stop(1);
+      return;
+    }
+    if (link.n_connected != n_connected_) {
+      n_connected_ = link.n_connected;
+      log_->info("connected to {}", options_.key.address);
+      feed(Reconnected{});
+    }
+    if (!link.connected && !warned_ && now() - started_at_ > kSilenceWarning) {
+      warned_ = true;
+      log_->warn("no coordinator answers at {} yet; goes on trying (log: {}/worker.log)",
+                 options_.key.address, options_.state);
+    }
+    if (agent_.welcomed() && !welcomed_) {
+      welcomed_ = warned_ = true;
+      log_->info("welcomed by the coordinator");
+      std::ofstream(options_.state + "/worker.json")
+          << "{\"name\": \"" << options_.key.name << "\", \"pid\": " << ::getpid() << "}\n";
+    }
+  }
+
+  /// Receives until nothing is left, doing what each batch caused: ZeroMQ's fd tells of new packets
+  /// only once, and sending may swallow that.
+  void pump() {
+    bool more = true;
+    while (more && !stopped_) {
+      more = receive_some();
+      perform();
+    }
+  }
+
+  bool receive_some() {
+    for (int i = 0; i < kPacketsPerTurn; ++i) {
+      auto messages = client_.receive();
+      if (!messages) return i > 0;
+      for (Message& message : *messages) feed(Received{std::move(message)});
+    }
+    return true;
+  }
+
+  void send_all(std::vector<Message>& messages) {
+    std::vector<Message> packet;
+    size_t bytes = 0;
+    for (Message& message : messages) {
+      if (const auto* done = std::get_if<ShardDone>(&message)) bytes += done->result.size();
+      bytes += 200;
+      packet.push_back(std::move(message));
+      if (bytes < kPacketBytes) continue;
+      client_.send(packet);
+      packet.clear();
+      bytes = 0;
+    }
+    if (!packet.empty()) client_.send(packet);
+    messages.clear();
+  }
+
+  // ---- the agent
+
+  void feed(Event event) {
+    for (Action& action : agent_.step(std::move(event), now())) {
+      actions_.push_back(std::move(action));
+    }
+  }
+
+  /// All actions so far, in order, with one write for all results and one packet for all messages
+  /// between them.
+  void perform() {
+    while (!actions_.empty() && !stopped_) {
+      std::deque<Action> actions = std::exchange(actions_, {});
+      std::vector<ShardDone> persisted;
+      for (Action& action : actions) {
+        if (auto* persist = std::get_if<Persist>(&action)) persisted.push_back(persist->done);
+      }
+      journal_.add(persisted, true);
+      std::vector<Message> messages;
+      std::vector<ShardKey> forgotten;
+      for (Action& action : actions) {
+        std::visit(Overloaded{[&](Send& send) { messages.push_back(std::move(send.message)); },
+                              [&](Persist&) {},
+                              [&](const Forget& forget) { forgotten.push_back(forget.key); },
+                              [&](const StartRunner& start) { start_runner(start.runner); },
+                              [&](const KillRunner& kill) { kill_runner(kill.runner); },
+                              [&](RunOn& run) { run_on(run); },
+                              [&](const Exit& exit) { exit_as_told(exit, messages); }},
+                   action);
+      }
+      send_all(messages);
+      journal_.remove(forgotten);
+    }
+  }
+
+  void exit_as_told(const Exit& exit, std::vector<Message>& messages) {
+    send_all(messages);
+    if (exit.failed) {
+      log_->error("{} (log: {}/worker.log)", exit.reason, options_.state);
+    } else {
+      log_->info("ends: {}", exit.reason);
+    }
+    stop(exit.failed ? 1 : 0);
+  }
+
+  void stop(int status) {
+    status_ = status;
+    stopped_ = true;
+    io_.stop();
+  }
+
+  // ---- runners
+
+  void start_runner(int i) {
+    RunnerSlot& slot = slots_.at(static_cast<size_t>(i));
+    slot.release();
+    try {
+      slot.process = std::make_unique<RunnerProcess>(slot.command);
+    } catch (const Error& error) {
+      feed(RunnerExited{i, Cause::kException, error.what()});
+      return;
+    }
+    log_->info("runner {} on {} started, pid {}", i, slot.command.device, slot.process->pid());
+    slot.channel = std::make_unique<Descriptor>(io_, slot.process->channel());
+    slot.output = std::make_unique<Descriptor>(io_, slot.process->output());
+    watch_channel(static_cast<size_t>(i));
+    watch_output(static_cast<size_t>(i));
+  }
+
+  void kill_runner(int i) {
+    RunnerSlot& slot = slots_.at(static_cast<size_t>(i));
+    if (!slot.process) return;
+    log_->info("runner {} is killed: its shard was revoked or stalled", i);
+    slot.process->kill();
+  }
+
+  void run_on(RunOn& run) {
+    RunnerSlot& slot = slots_.at(static_cast<size_t>(run.runner));
+    if (!slot.process) return;  // it has ended: RunnerExited is on its way
+    log_->debug("runner {} takes shard {}", run.runner, short_key(run.shard.key));
+    run.shard.model_path = mapped_model_path(options_.model_paths, run.shard.model_path);
+    slot.process->send(run.shard);
+    watch_room(static_cast<size_t>(run.runner));
+  }
+
+  /// False once the channel is at its end.
+  bool hear_runner(size_t i) {
+    RunnerSlot& slot = slots_[i];
+    if (!slot.process) return false;
+    for (RunnerMessage& message : slot.process->receive()) heard(static_cast<int>(i), message);
+    look_at_runner(i);
+    return slot.process != nullptr && !slot.process->channel_closed();
+  }
+
+  void heard(int i, RunnerMessage& message) {
+    std::visit(Overloaded{[&](RunnerReady& ready) { runner_is_ready(i, ready); },
+                          [&](RunShard&) {},  // ours to say, not a runner's
+                          [&](RunnerProgress& it) {
+                            feed(RunnerProgressed{i, it.key, it.progress});
+                          },
+                          [&](RunnerDone& it) {
+                            feed(RunnerFinished{i, it.key, it.seconds, std::move(it.result)});
+                          },
+                          [&](RunnerFailed& it) {
+                            log_->warn("shard {} failed: {}", short_key(it.key), it.message);
+                            feed(RunnerReported{i, it.key, it.cause, std::move(it.message)});
+                          }},
+               message);
+  }
+
+  void runner_is_ready(int i, RunnerReady& ready) {
+    if (ready.version != kProgramVersion) {
+      log_->error("{} is of version {}, this program of {}: build both together",
+                  options_.runner_program, ready.version, kProgramVersion);
+      stop(1);
+      return;
+    }
+    log_->info("runner {} on {} is ready: {}", i, ready.info.device, ready.info.tag);
+    feed(RunnerIsReady{i, std::move(ready.info)});
+  }
+
+  void look_at_runner(size_t i) {
+    RunnerSlot& slot = slots_[i];
+    if (!slot.process) return;
+    // What it said last counts, so that a result is not lost to a crash on the way out.
+    const auto end = slot.process->ended();
+    if (!end) {
+      if (slot.process->channel_closed()) slot.process->kill();
+      return;
+    }
+    for (int n = 0; n < kLastReads && !slot.process->channel_closed(); ++n) {
+      for (RunnerMessage& message : slot.process->receive()) heard(static_cast<int>(i), message);
+    }
+    log_->warn("{}", end->message);
+    slot.release();
+    feed(RunnerExited{static_cast<int>(i), end->cause, end->message});
+  }
+
+  const WorkerOptions& options_;
+  Lock lock_;
+  std::shared_ptr<spdlog::logger> log_;
+  Journal journal_;
+  transport::Client client_;
+  Agent agent_;
+  asio::io_context io_;
+  asio::signal_set signals_, children_;
+  Descriptor wire_;
+  asio::steady_timer timer_;
+  std::vector<RunnerSlot> slots_;
+  std::deque<Action> actions_;
+  const Millis started_at_ = now();
+  uint64_t n_connected_ = 0;
+  int status_ = 0;
+  bool asked_to_stop_ = false, stopped_ = false, warned_ = false, welcomed_ = false;
+};
+
+}  // namespace
+
+std::string mapped_model_path(const std::vector<std::pair<std::string, std::string>>& map,
+                              const std::string& path) {
+  const std::string last = path.substr(path.find_last_of("/:") + 1);
+  for (const auto& [name, folder] : map) {
+    if (name == path || name == last) return folder;
+  }
+  return path;
+}
+
+int worker_main(const WorkerOptions& options) {
+  Daemon daemon(options);
+  return daemon.run();
+}
+
+}  // namespace headcount::worker
