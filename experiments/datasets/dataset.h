@@ -2,8 +2,10 @@
 // (windows of a file), tokens (JSONL).
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "models/files/config.h"
@@ -25,23 +27,28 @@ struct Dataset {
   bool has_choices = false;                  // addition rows have a masked span and choices
 };
 
-/// The tasks' own keys: names, types, defaults (docs/spec.md is tested against it). Empty span:
-/// unknown task.
+/// The tasks' own keys (all but `task`): names, types, defaults; docs/spec.md is tested against it.
+/// None is an axis. Empty span: unknown task.
 std::span<const ParamInfo> task_params(std::string_view task);
 std::vector<std::string> task_names();
 
-/// Checks the keys of one dataset without reading files.
+/// Checks the keys of one dataset without reading files. `spec.task` must be one of task_names();
+/// `index` is its place among the spec's datasets, which key paths do not show: they are
+/// "datasets.NAME.key".
 void check(const DatasetSpec& spec, size_t index, const std::string& file,
            std::vector<Problem>& problems);
 
-/// Reads it. Relative paths start at `root`. Throws Error naming file and line for anything
-/// unreadable, malformed, out of the model's vocabulary or longer than its max_positions; a row
-/// with nothing to supervise is refused.
+/// Reads it. Relative paths start at `root`. `seed` is the spec's: synthetic tasks draw from it.
+/// Throws Error naming file and line for anything unreadable, malformed, out of the model's
+/// vocabulary or longer than its max_positions; a row with nothing to supervise is refused, and so
+/// is a model the task cannot be asked of. Every row has its id.
 Dataset load(const DatasetSpec& spec, uint64_t seed, const models::ModelFiles& model,
              const std::string& root);
 
-/// First 8 bytes (little endian) of SHA-256 over the row's token content and its occurrence number
-/// among equal rows. Gives every row of `rows` its id.
+/// Row ids: the first 8 bytes (little endian) of SHA-256 over the row's token content and its
+/// occurrence number, from 0, among the rows before it with the same tokens. Content: u64 count of
+/// ids, each id as i32, then the occurrence as u64; all little endian. Labels and choices are no
+/// part of it, so that two datasets asking different things of the same tokens are seen to overlap.
 void assign_ids(std::vector<Row>& rows);
 
 }  // namespace headcount::datasets

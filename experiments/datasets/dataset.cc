@@ -1,0 +1,134 @@
+// From a checked [datasets.NAME] to rows: each task has its reader; what they share is here.
+#include "experiments/datasets/dataset.h"
+
+#include <map>
+
+#include "experiments/datasets/addition.h"
+#include "experiments/datasets/text.h"
+#include "experiments/datasets/tokens.h"
+#include "schemas/error.h"
+#include "schemas/sha256.h"
+
+namespace headcount::datasets {
+
+namespace {
+
+void append_little_endian(std::string& out, uint64_t value, int n_bytes) {
+  for (int i = 0; i < n_bytes; ++i) out += static_cast<char>(value >> (8 * i) & 0xff);
+}
+
+std::string resolve(const std::string& path, const std::string& root) {
+  return path.starts_with('/') || root.empty() ? path : root + "/" + path;
+}
+
+addition::Split split_named(const std::string& name) {
+  if (name == "train") return addition::Split::kTrain;
+  return name == "validation" ? addition::Split::kValidation : addition::Split::kTest;
+}
+
+void require_addition_model(const models::ModelFiles& model) {
+  const models::Config& config = model.config;
+  if (config.vocab_size != addition::kVocabSize || config.mask_id != addition::kMask)
+    throw Error("task addition needs a masked-diffusion model with the addition vocabulary (" +
+                std::to_string(addition::kVocabSize) + " tokens, mask " +
+                std::to_string(addition::kMask) + ") such as builtin:addition; " + model.directory +
+                " has " + std::to_string(config.vocab_size) + " tokens and " +
+                (config.masked() ? "mask " + std::to_string(config.mask_id) : "no mask token"));
+  constexpr int kRowSize = addition::kPromptSize + addition::kAnswerSize;
+  if (config.max_positions < kRowSize)
+    throw Error("task addition needs " + std::to_string(kRowSize) + " positions; " +
+                model.directory + " has " + std::to_string(config.max_positions));
+}
+
+void load_addition(Dataset& dataset, const Fields& values, uint64_t spec_seed,
+                   const models::ModelFiles& model) {
+  require_addition_model(model);
+  const auto seed =
+      values.contains("seed") ? static_cast<uint64_t>(get<int64_t>(values, "seed")) : spec_seed;
+  const addition::Stream problems(split_named(get<std::string>(values, "split")), seed);
+  const auto offset = static_cast<uint64_t>(get<int64_t>(values, "offset"));
+  const auto n_rows = static_cast<uint64_t>(get<int64_t>(values, "rows"));
+  for (uint64_t i = offset; i < offset + n_rows; ++i)
+    dataset.rows.push_back(addition::row(problems(i), seed));
+  assign_ids(dataset.rows);  // no problem comes twice: where they begin does not matter
+  dataset.objective = Objective::kMasked;
+  dataset.has_choices = true;
+}
+
+/// Ids count equal rows from the first row of the file on, so they are given before any is left
+/// out.
+void keep_range(std::vector<Row>& rows, size_t offset, size_t n_rows) {
+  assign_ids(rows);
+  rows.resize(offset + n_rows);
+  rows.erase(rows.begin(), rows.begin() + static_cast<std::ptrdiff_t>(offset));
+}
+
+void load_text(Dataset& dataset, const Fields& values, const models::ModelFiles& model,
+               const std::string& root) {
+  TextOptions options;
+  options.masked = get<std::string>(values, "objective") == "masked";
+  options.bos = get<bool>(values, "bos");
+  options.window = get<int64_t>(values, "window");
+  options.stride = get_or<int64_t>(values, "stride", 0);
+  options.prompt = get<int64_t>(values, "prompt");
+  const int64_t offset = get<int64_t>(values, "offset"), n_rows = get<int64_t>(values, "rows");
+  options.n_rows = offset + n_rows;
+  dataset.rows = read_text(resolve(get<std::string>(values, "path"), root), options, model);
+  keep_range(dataset.rows, static_cast<size_t>(offset), static_cast<size_t>(n_rows));
+  dataset.objective = options.masked ? Objective::kMasked : Objective::kNextToken;
+}
+
+void load_tokens(Dataset& dataset, const Fields& values, const models::ModelFiles& model,
+                 const std::string& root) {
+  const std::string path = resolve(get<std::string>(values, "path"), root);
+  dataset.rows = read_tokens(path, model.config);
+  const auto n_read = static_cast<int64_t>(dataset.rows.size());
+  const int64_t offset = get<int64_t>(values, "offset");
+  const int64_t n_rows = get_or<int64_t>(values, "rows", n_read - offset);
+  if (n_rows < 1 || n_rows > n_read - offset)
+    throw Error(
+        path + " has " + std::to_string(n_read) + " rows; offset " + std::to_string(offset) +
+        (n_rows < 1 ? " leaves none" : " and rows " + std::to_string(n_rows) + " ask for more"));
+  keep_range(dataset.rows, static_cast<size_t>(offset), static_cast<size_t>(n_rows));
+  dataset.has_choices = !dataset.rows.front().choices.empty();
+  dataset.objective = dataset.has_choices ? Objective::kChoices : Objective::kGivenLabels;
+}
+
+}  // namespace
+
+Dataset load(const DatasetSpec& spec, uint64_t seed, const models::ModelFiles& model,
+             const std::string& root) {
+  std::vector<Problem> problems;
+  check(spec, 0, "", problems);
+  if (!problems.empty()) throw Error(to_string(problems.front()));
+  constexpr std::string_view kElsewhere[] = {"task"};
+  const Fields values = read_params(spec.keys, task_params(spec.task), kElsewhere,
+                                    "datasets." + spec.name, "", spec.at, problems)
+                            .front()
+                            .values;
+  Dataset dataset;
+  dataset.name = spec.name;
+  dataset.task = spec.task;
+  if (spec.task == "addition")
+    load_addition(dataset, values, seed, model);
+  else if (spec.task == "text")
+    load_text(dataset, values, model, root);
+  else
+    load_tokens(dataset, values, model, root);
+  return dataset;
+}
+
+void assign_ids(std::vector<Row>& rows) {
+  std::map<std::vector<int32_t>, uint64_t> seen;
+  for (Row& row : rows) {
+    std::string content;
+    append_little_endian(content, row.ids.size(), 8);
+    for (const int32_t id : row.ids) append_little_endian(content, static_cast<uint32_t>(id), 4);
+    append_little_endian(content, seen[row.ids]++, 8);
+    const Digest digest = sha256(content);
+    row.id = 0;
+    for (size_t i = 8; i-- > 0;) row.id = row.id << 8 | digest.bytes[i];
+  }
+}
+
+}  // namespace headcount::datasets
