@@ -281,6 +281,8 @@ struct LeaseView {
 /// Belongs to one thread. Memory: one bit a shard of opened stages, about 300 bytes a lease.
 class Scheduler {
  public:
+  class Machine;  // machine.h
+
   Scheduler(Settings settings, const Records& records);
   Scheduler(Scheduler&&) noexcept;
   Scheduler& operator=(Scheduler&&) noexcept;
@@ -304,7 +306,6 @@ class Scheduler {
   void check_invariants() const;
 
  private:
-  class Machine;
   std::unique_ptr<Machine> machine_;
 };
 

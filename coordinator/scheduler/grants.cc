@@ -1,0 +1,222 @@
+// Who gets what: stages in their order, shards to be granted again first, then the cursor; credit
+// is time.
+#include <algorithm>
+
+#include "coordinator/scheduler/machine.h"
+#include "schemas/error.h"
+
+namespace headcount::coordinator {
+
+using Machine = Scheduler::Machine;
+
+void Durations::add(double seconds) {
+  latest_[n_ % latest_.size()] = seconds;
+  ++n_;
+  average_ = n_ == 1 ? seconds : 0.8 * average_ + 0.2 * seconds;
+  // Often at first, then seldom: the median only sets a limit ten times as far.
+  if (n_ > latest_.size() && n_ % 16 != 0) return;
+  std::array<double, 15> sorted = latest_;
+  const auto end = sorted.begin() + static_cast<std::ptrdiff_t>(std::min(n_, sorted.size()));
+  const auto middle = sorted.begin() + (end - sorted.begin()) / 2;
+  std::nth_element(sorted.begin(), middle, end);
+  median_ = *middle;
+}
+
+void Machine::fill() {
+  std::vector<WorkerState*> takers = std::exchange(roomier_, {});
+  if (std::exchange(work_appeared_, false)) {
+    takers.clear();
+    for (auto& [key, worker] : workers_) takers.push_back(&worker);
+  }
+  std::erase_if(takers, [](const WorkerState* worker) { return !worker->takes_work(); });
+  // One shard a worker and round: a small stage is spread, not given to the first worker.
+  while (!takers.empty()) {
+    std::erase_if(takers, [this](WorkerState* worker) { return !grant_one(*worker); });
+  }
+}
+
+bool Machine::grant_one(WorkerState& worker) {
+  for (auto& [tag, room] : worker.rooms) {
+    if (grant_one(worker, tag, room)) return true;
+  }
+  return false;
+}
+
+bool Machine::grant_one(WorkerState& worker, TagId tag, Room& room) {
+  if (room.used >= room.capacity) return false;
+  for (StageState* stage : order_) {
+    if (stage->paused) continue;
+    for (RangeState& range : stage->ranges) {
+      if (range.next == range.end && range.retry.empty()) continue;
+      if (tag != range.tag && (range.tag != kAny || tag == kNoop)) continue;
+      if (range.refused_by.contains(worker.key)) continue;
+      const int64_t cost = kRunner / credit(range);
+      if (room.used + cost > room.capacity) return false;  // earlier stages first: wait for room
+      ShardKey key;
+      int64_t index = 0;
+      if (!take(*stage, range, worker, cost, key, index)) continue;
+      grant(worker, tag, {stage->id, index}, key, cost);
+      return true;
+    }
+  }
+  return false;
+}
+
+bool Machine::take(StageState& stage, RangeState& range, const WorkerState& worker, int64_t cost,
+                   ShardKey& key, int64_t& index) {
+  for (auto again = range.retry.begin(); again != range.retry.end();) {
+    if (avoided(again->second, range, worker, cost)) {
+      ++again;
+      continue;
+    }
+    index = again->first;
+    again = range.retry.erase(again);
+    if (available(stage, range, index, key)) return true;
+  }
+  while (range.next < range.end) {
+    index = range.next++;
+    if (!stage.wants(index) || range.retry.contains(index)) continue;
+    if (available(stage, range, index, key)) return true;
+  }
+  return false;
+}
+
+bool Machine::available(const StageState& stage, const RangeState& range, int64_t index,
+                        ShardKey& key) {
+  key = records_.key(stage.id, index);
+  const auto leased = leases_.find(key);
+  if (leased != leases_.end()) {
+    attach(leased->second, {stage.id, index});
+    return false;
+  }
+  if (records_.recorded(key, tags_[static_cast<size_t>(range.tag)])) {
+    mark_done(*find_stage(stage.id), index);
+    return false;
+  }
+  return true;
+}
+
+void Machine::grant(WorkerState& worker, TagId tag, const Place& place, const ShardKey& key,
+                    int64_t cost) {
+  Lease lease;
+  lease.attempt = records_.last_attempt(key) + 1;
+  lease.tag = tag;
+  lease.cost = cost;
+  attach(lease, place);
+  actions_.push_back(RecordGrant{.key = key, .attempt = lease.attempt, .worker = worker.key});
+  send_grant(key, add_lease(key, std::move(lease), worker), worker);
+}
+
+void Machine::attach(Lease& lease, Place place) {
+  if (std::find(lease.places.begin(), lease.places.end(), place) == lease.places.end()) {
+    lease.places.push_back(place);
+  }
+}
+
+void Machine::detach_from_retry(const Place& place) {
+  range_of(*find_stage(place.stage), place.index).retry.erase(place.index);
+}
+
+void Machine::send_grant(const ShardKey& key, Lease& lease, const WorkerState& worker) {
+  lease.sent_at = now_;
+  const Place& place = lease.places.front();
+  const TagId tag = lease.tag == kUnknown ? kAny : lease.tag;
+  actions_.push_back(SendGrant{.worker = worker.key,
+                               .connection = worker.connection,
+                               .stage = place.stage,
+                               .index = place.index,
+                               .key = key,
+                               .attempt = lease.attempt,
+                               .tag = tags_[static_cast<size_t>(tag)],
+                               .stall_ms = lease.stall_ms});
+}
+
+bool Machine::avoided(const Again& again, const RangeState& range, const WorkerState& worker,
+                      int64_t cost) const {
+  if (again.avoid != worker.key) return false;
+  if (again.strictly) return another_able(range, worker.key);
+  return std::any_of(workers_.begin(), workers_.end(), [&](const auto& other) {
+    return other.first != worker.key && has_room(other.second, range, cost);
+  });
+}
+
+bool Machine::able(const WorkerState& worker, const RangeState& range) const {
+  return has_room(worker, range, 0);
+}
+
+bool Machine::has_room(const WorkerState& worker, const RangeState& range, int64_t cost) const {
+  if (!worker.takes_work() || range.refused_by.contains(worker.key)) return false;
+  return std::any_of(worker.rooms.begin(), worker.rooms.end(), [&](const auto& room) {
+    const bool fits = range.tag == room.first || (range.tag == kAny && room.first != kNoop);
+    return fits && room.second.capacity > 0 &&
+           (cost == 0 || room.second.used + cost <= room.second.capacity);
+  });
+}
+
+bool Machine::another_able(const RangeState& range, const WorkerKey& than) const {
+  return std::any_of(workers_.begin(), workers_.end(), [&](const auto& other) {
+    return other.first != than && able(other.second, range);
+  });
+}
+
+int64_t Machine::credit(const RangeState& range) const {
+  if (range.durations.empty()) return std::min(2, settings_.max_credit);
+  const double seconds = range.durations.average();
+  if (seconds * settings_.max_credit <= settings_.credit_seconds) return settings_.max_credit;
+  return std::max<int64_t>(1, static_cast<int64_t>(settings_.credit_seconds / seconds));
+}
+
+Millis Machine::stall_ms(const RangeState& range) const {
+  return std::max(settings_.stall_at_least_ms,
+                  static_cast<Millis>(10'000 * range.durations.median()));
+}
+
+void Machine::recall_for_idle() {
+  // Nothing was left to grant when fill() ended: an idle runner waits only for what others have not
+  // started.
+  for (auto& [idle_key, idle] : workers_) {
+    if (!idle.takes_work()) continue;
+    for (const auto& [tag, room] : idle.rooms) {
+      if (room.capacity == 0 || room.used > 0) continue;
+      WorkerState* donor = nullptr;
+      std::vector<std::pair<uint64_t, ShardKey>> best;
+      for (auto& [key, worker] : workers_) {
+        std::vector<std::pair<uint64_t, ShardKey>> waiting;
+        for (const ShardKey& held : worker.held) {
+          const Lease& lease = leases_.at(held);
+          if (lease.tag == tag && may_be_recalled(lease, idle)) {
+            waiting.emplace_back(lease.sequence, held);
+          }
+        }
+        if (&worker != &idle && waiting.size() > best.size()) {
+          donor = &worker;
+          best = std::move(waiting);
+        }
+      }
+      if (donor == nullptr) continue;
+      std::sort(best.begin(), best.end());
+      for (size_t i = best.size() / 2; i < best.size(); ++i) {
+        recall(best[i].second, leases_.at(best[i].second));
+      }
+    }
+  }
+}
+
+bool Machine::may_be_recalled(const Lease& lease, const WorkerState& idle) const {
+  if (lease.state != HeldState::kQueued) return false;
+  const bool settled = now_ - lease.sent_at >= 2 * settings_.heartbeat_ms;
+  const bool asked =
+      lease.recalled_at != 0 && now_ - lease.recalled_at < 5 * settings_.heartbeat_ms;
+  const Place& place = lease.places.front();
+  const StageState& stage = *find_stage(place.stage);
+  return settled && !asked && !stage.paused && able(idle, range_of(stage, place.index));
+}
+
+void Machine::recall(const ShardKey& key, Lease& lease) {
+  const WorkerState& worker = workers_.at(lease.worker);
+  if (!worker.connected || lease.state != HeldState::kQueued) return;
+  lease.recalled_at = now_;
+  send(worker, Recall{.key = key, .attempt = lease.attempt});
+}
+
+}  // namespace headcount::coordinator

@@ -1,0 +1,244 @@
+// How leases begin, end, and what becomes of their shards: granted again, done, or quarantined (law
+// 5).
+#include <algorithm>
+
+#include "coordinator/scheduler/machine.h"
+#include "schemas/error.h"
+
+namespace headcount::coordinator {
+
+using Machine = Scheduler::Machine;
+
+namespace {
+
+/// What a shard's ended attempts say against it.
+struct Case {
+  int charges = 0;
+  int losses = 0;
+  std::set<WorkerKey> charged_workers;
+  std::string evidence;
+};
+
+Case make_case(const std::vector<EndedAttempt>& attempts) {
+  Case result;
+  for (const EndedAttempt& ended : attempts) {
+    if (is_charge(ended.outcome)) {
+      ++result.charges;
+      result.charged_workers.insert(ended.worker);
+    } else if (is_loss(ended.outcome)) {
+      ++result.losses;
+    } else {
+      continue;
+    }
+    const std::string first_line = ended.message.substr(0, ended.message.find('\n'));
+    result.evidence += "attempt " + std::to_string(ended.attempt) + " on " + ended.worker + ": " +
+                       std::string(to_string(ended.outcome)) + ": " + first_line + "\n";
+  }
+  if (!attempts.empty()) result.evidence += "last message:\n" + attempts.back().message;
+  return result;
+}
+
+}  // namespace
+
+Lease& Machine::add_lease(const ShardKey& key, Lease lease, WorkerState& worker) {
+  lease.sequence = ++sequence_;
+  lease.worker = worker.key;
+  lease.progressed_at = lease.sent_at = now_;
+  const Place& place = lease.places.front();
+  lease.stall_ms = stall_ms(range_of(*find_stage(place.stage), place.index));
+  if (lease.tag != kUnknown) worker.rooms[lease.tag].used += lease.cost;
+  worker.held.insert(key);
+  const auto [at, is_new] = leases_.emplace(key, std::move(lease));
+  HC_CHECK(is_new);
+  return at->second;
+}
+
+Lease Machine::end(const ShardKey& key, Outcome outcome, const std::string& message,
+                   const std::string& device, double seconds) {
+  const auto found = leases_.find(key);
+  HC_CHECK(found != leases_.end());
+  Lease lease = std::move(found->second);
+  leases_.erase(found);
+  WorkerState& worker = workers_.at(lease.worker);
+  worker.held.erase(key);
+  roomier_.push_back(&worker);
+  if (lease.tag != kUnknown) worker.rooms[lease.tag].used -= lease.cost;
+  actions_.push_back(EndAttempt{.key = key,
+                                .attempt = lease.attempt,
+                                .outcome = outcome,
+                                .message = message,
+                                .device = device,
+                                .seconds = seconds});
+  return lease;
+}
+
+void Machine::fail(const ShardKey& key, Outcome outcome, const std::string& message,
+                   const std::string& device) {
+  std::vector<EndedAttempt> attempts = records_.ended(key);
+  const Lease lease = end(key, outcome, message, device);
+  attempts.push_back({lease.attempt, lease.worker, outcome, message});
+  const Case found = make_case(attempts);
+
+  const Place& place = lease.places.front();
+  const bool another = another_able(range_of(*find_stage(place.stage), place.index), lease.worker);
+  const bool on_enough_workers = found.charged_workers.size() >= 2 || !another ||
+                                 found.charges >= 2 * settings_.charges_to_quarantine;
+  if ((found.charges >= settings_.charges_to_quarantine && on_enough_workers) ||
+      found.losses >= settings_.max_losses) {
+    actions_.push_back(Quarantine{.key = key, .evidence = found.evidence});
+    for (const Place& wanted : lease.places) {
+      find_stage(wanted.stage)->quarantined.insert(wanted.index);
+    }
+    may_be_complete_ = true;
+    return;
+  }
+  const bool one_more_decides =
+      found.charges + 1 >= settings_.charges_to_quarantine && found.charged_workers.size() == 1;
+  requeue(lease, {.avoid = lease.worker,
+                  .strictly = one_more_decides && found.charged_workers.contains(lease.worker)});
+}
+
+void Machine::requeue(const Lease& lease, const Again& again) {
+  for (const Place& place : lease.places) {
+    StageState* stage = find_stage(place.stage);
+    if (stage == nullptr || !stage->wants(place.index)) continue;
+    range_of(*stage, place.index).retry.try_emplace(place.index, again);
+  }
+  work_appeared_ = true;
+}
+
+void Machine::lose(WorkerState& worker, const std::set<ShardKey>& keep, const std::string& why) {
+  std::vector<std::pair<uint64_t, ShardKey>> lost;  // in the order granted
+  for (const ShardKey& key : worker.held) {
+    if (!keep.contains(key)) lost.emplace_back(leases_.at(key).sequence, key);
+  }
+  std::sort(lost.begin(), lost.end());
+  // Heartbeats may not have said yet what was running: a worker runs in the order granted, so the
+  // oldest unfinished ones were, as many as it has runners.
+  size_t n_running = std::max<size_t>(1, worker.runners.size());
+  std::set<ShardKey> running;
+  for (const auto& [sequence, key] : lost) {
+    if (leases_.at(key).state == HeldState::kRunning) running.insert(key);
+  }
+  for (const auto& [sequence, key] : lost) {
+    if (running.size() >= n_running) break;
+    if (leases_.at(key).state == HeldState::kQueued) running.insert(key);
+  }
+  for (const auto& [sequence, key] : lost) {
+    if (running.contains(key)) {
+      fail(key, Outcome::kLostRunning, why, "");
+    } else {
+      requeue(end(key, Outcome::kLost, why), {});
+    }
+  }
+}
+
+void Machine::worker_gone(const WorkerKey& key, const std::string& why) {
+  WorkerState* worker = find_worker(key);
+  if (worker == nullptr) return;
+  // One more round of grants must not choose it.
+  worker->connected = false;
+  lose(*worker, {}, why);
+  std::erase(roomier_, worker);
+  workers_.erase(key);
+}
+
+void Machine::expire(WorkerState& worker) {
+  const std::vector<ShardKey> held(worker.held.begin(), worker.held.end());
+  for (const ShardKey& key : held) {
+    const Lease& lease = leases_.at(key);
+    // What waits behind a shard that makes progress is as alive as that one.
+    const Millis alive_at = lease.state == HeldState::kQueued
+                                ? std::max(lease.progressed_at, worker.progressed_at)
+                                : lease.progressed_at;
+    if (now_ - alive_at <= lease_ms(lease)) continue;
+    const std::string why =
+        "no progress for " + std::to_string((now_ - alive_at) / 1000) + " seconds";
+    revoke(key, lease);
+    if (lease.state == HeldState::kRunning) {
+      fail(key, Outcome::kExpired, why, "");
+    } else {
+      requeue(end(key, Outcome::kLost, why), {.avoid = worker.key});
+    }
+  }
+}
+
+void Machine::settle_recorded(const ShardKey& key, TagId tag) {
+  const auto found = leases_.find(key);
+  if (found != leases_.end()) {
+    const Lease& lease = found->second;
+    const bool all = std::all_of(lease.places.begin(), lease.places.end(), [&](const Place& place) {
+      return satisfies(tag, range_of(*find_stage(place.stage), place.index).tag);
+    });
+    if (all) {
+      revoke(key, lease);
+      for (const Place& place : end(key, Outcome::kRevoked, "another attempt was first").places) {
+        mark_done(*find_stage(place.stage), place.index);
+      }
+    }
+  }
+  bool was_quarantined = false;
+  for (const Place& place : records_.places(key)) {
+    StageState* stage = find_stage(place.stage);
+    if (stage == nullptr || stage->done[static_cast<size_t>(place.index)]) continue;
+    if (!satisfies(tag, range_of(*stage, place.index).tag)) continue;
+    const auto lease = leases_.find(key);
+    if (lease != leases_.end()) {
+      std::erase(lease->second.places, place);
+      HC_CHECK(!lease->second.places.empty());  // one place at least was not satisfied
+    }
+    detach_from_retry(place);
+    was_quarantined |= stage->quarantined.erase(place.index) > 0;
+    mark_done(*stage, place.index);
+  }
+  if (was_quarantined) actions_.push_back(Forgive{.key = key});
+}
+
+void Machine::mark_done(StageState& stage, int64_t index) {
+  if (stage.done[static_cast<size_t>(index)]) return;
+  stage.done[static_cast<size_t>(index)] = true;
+  ++stage.n_done;
+  may_be_complete_ = true;
+}
+
+void Machine::revoke(const ShardKey& key, const Lease& lease) {
+  const WorkerState& worker = workers_.at(lease.worker);
+  if (worker.connected) send(worker, Revoke{.key = key, .attempt = lease.attempt});
+}
+
+std::vector<Place> Machine::wanted_places(const ShardKey& key) const {
+  std::vector<Place> wanted;
+  for (const Place& place : records_.places(key)) {
+    const StageState* stage = find_stage(place.stage);
+    if (stage == nullptr || !stage->wants(place.index)) continue;
+    if (records_.recorded(key, tags_[static_cast<size_t>(range_of(*stage, place.index).tag)])) {
+      continue;
+    }
+    wanted.push_back(place);
+  }
+  std::sort(wanted.begin(), wanted.end());
+  return wanted;
+}
+
+void Machine::take_up(const ShardKey& key, int64_t attempt, const std::vector<Place>& places,
+                      WorkerState& worker) {
+  Lease lease;
+  lease.attempt = attempt;
+  for (const Place& place : places) {
+    detach_from_retry(place);
+    attach(lease, place);
+  }
+  const TagId tag = range_of(*find_stage(places.front().stage), places.front().index).tag;
+  if (tag != kAny) {
+    lease.tag = tag;
+    lease.cost = kRunner / 2;
+  }
+  add_lease(key, std::move(lease), worker);
+}
+
+Millis Machine::lease_ms(const Lease& lease) const {
+  // The worker kills a stalled runner by itself; only when that fails is the lease ended from here.
+  return lease.stall_ms + lease.stall_ms / 2 + 10 * settings_.heartbeat_ms;
+}
+
+}  // namespace headcount::coordinator
