@@ -1,5 +1,6 @@
-// A kind of experiment as a value: what its stages may say, which shards a point of one needs, and the table their results make.
-// Torch-free; how a shard is computed lives on the run side (experiments/run).
+// A kind of experiment as a value: what its stages may say, which shards a point of one needs, and
+// the table their results make. Torch-free; how a shard is computed lives on the run side
+// (experiments/run).
 #pragma once
 
 #include <functional>
@@ -28,26 +29,27 @@ struct ModelInfo {
   std::string tag;  // the numerics tag it is bound to; empty while planning without workers
 };
 
-/// The scores a point reads from an earlier stage: `value` of the rows with mask_prob null (signed mean, or that stage's view) by
-/// layer-major head, NaN where that stage had no such head. Stage, rows and parameters are known from the start, `value` is empty until
-/// that table exists: check and count must not need it.
+/// The scores a point reads from an earlier stage: `value` of the rows with mask_prob null (signed
+/// mean, or that stage's view) by layer-major head, NaN where that stage had no such head. Stage,
+/// rows and parameters are known from the start, `value` is empty until that table exists: check
+/// and count must not need it.
 struct Scores {
   std::string stage;
-  std::vector<double> value;          // n_layers * n_heads, or empty
-  std::vector<uint64_t> row_ids;      // the rows they were made from: for the overlap warning
-  Fields values;                      // that point's parameters (mask_probs, mask_samples ...)
+  std::vector<double> value;      // n_layers * n_heads, or empty
+  std::vector<uint64_t> row_ids;  // the rows they were made from: for the overlap warning
+  Fields values;                  // that point's parameters (mask_probs, mask_samples ...)
 };
 
 /// One point of a stage with everything its plan may use. Outlived by spec-level data it points to.
 struct Point {
   const ModelInfo* model = nullptr;
   const datasets::Dataset* dataset = nullptr;
-  Fields values;                        // every parameter, by name
-  Fields columns;                       // the point's columns in results: model, dataset, every axis, inherited axes
+  Fields values;   // every parameter, by name
+  Fields columns;  // the point's columns in results: model, dataset, every axis, inherited axes
   std::vector<std::string> column_order;  // their fixed order
-  std::optional<Scores> scores;         // of a stage that reads one
+  std::optional<Scores> scores;           // of a stage that reads one
   uint64_t seed = 0;
-  int64_t micro_batch = 0;              // 0: the kind's constant
+  int64_t micro_batch = 0;  // 0: the kind's constant
 };
 
 /// The result of shard i of a point; nullopt: missing (quarantined, or not there yet).
@@ -57,11 +59,14 @@ struct Kind {
   std::string_view name;
   int64_t numerics_version = 1;
   std::span<const ParamInfo> params;
-  bool reads_scores = false;  // takes `scores = { stage = ..., ... }`; `scores_required` says whether it must
+  bool reads_scores =
+      false;  // takes `scores = { stage = ..., ... }`; `scores_required` says whether it must
   bool scores_required = false;
 
-  /// What one point's parameters, model and dataset get wrong together. `complain(key, message)`: key is one of its own keys.
-  void (*check)(const Point&, const std::function<void(const std::string&, const std::string&)>& complain);
+  /// What one point's parameters, model and dataset get wrong together. `complain(key, message)`:
+  /// key is one of its own keys.
+  void (*check)(const Point&,
+                const std::function<void(const std::string&, const std::string&)>& complain);
   /// How many shards the point needs; known before its scores are.
   int64_t (*count)(const Point&);
   /// Shard i of 0 .. count - 1; equal computations of different points give equal shards.
@@ -74,7 +79,8 @@ struct Kind {
 const Kind* find_kind(std::string_view name);
 std::span<const Kind> kinds();
 
-/// A field as tables carry it: truth values and integers as integers, numbers and texts as they are, lists as their JSON text.
+/// A field as tables carry it: truth values and integers as integers, numbers and texts as they
+/// are, lists as their JSON text.
 Cell to_cell(const Field& field);
 
 /// Arrays a shard of any kind must yield, by name and shape.

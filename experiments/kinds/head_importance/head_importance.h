@@ -1,17 +1,21 @@
-// Kind head_importance: integrated gradients of J = -loss over per-head gates (methods/head-importance.md 1; Sundararajan et al. 2017;
-// gates: Michel et al. 2019). This header is the contract between plan.cc, aggregate.cc and run.cc: what a shard says and what it yields.
+// Kind head_importance: integrated gradients of J = -loss over per-head gates
+// (methods/head-importance.md 1; Sundararajan et al. 2017; gates: Michel et al. 2019). This header
+// is the contract between plan.cc, aggregate.cc and run.cc: what a shard says and what it yields.
 //
-// A shard is one block of rows x one (mask probability, draw) x one block of paths. Rows with given labels (`tokens`, next-token) have no
-// mask; the diagonal has one path. Arrays of its result, float64, averaged over the block's paths (equal weights, in path order):
-//   ig         [rows, selected heads]  sum over the path of gradient of J x exact gate increment; layer-major
-//   ig_half    the same by the same rule with ig_steps / 2 (adaptive: one halving before the last); absent for odd ig_steps
-//   score_one  [rows]                  J with all gates one (it depends on row and mask only)
-//   score_base [rows]                  J with the selected gates at `baseline`, all others one
-//   unconverged, evaluations [rows]    adaptive only: paths that hit max_evaluations; gradient evaluations spent, summed over the paths
+// A shard is one block of rows x one (mask probability, draw) x one block of paths. Rows with given
+// labels (`tokens`, next-token) have no mask; the diagonal has one path. Arrays of its result,
+// float64, averaged over the block's paths (equal weights, in path order):
+//   ig         [rows, selected heads]  sum over the path of gradient of J x exact gate increment;
+//   layer-major ig_half    the same by the same rule with ig_steps / 2 (adaptive: one halving
+//   before the last); absent for odd ig_steps score_one  [rows]                  J with all gates
+//   one (it depends on row and mask only) score_base [rows]                  J with the selected
+//   gates at `baseline`, all others one unconverged, evaluations [rows]    adaptive only: paths
+//   that hit max_evaluations; gradient evaluations spent, summed over the paths
 #pragma once
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "schemas/fields.h"
@@ -21,41 +25,52 @@
 namespace headcount::experiments::head_importance {
 
 constexpr int64_t kNumericsVersion = 1;
-/// Rows of a shard. Blocks are aligned: an incomplete last block is computed again when the dataset grows.
+/// Rows of a shard. Blocks are aligned: an incomplete last block is computed again when the dataset
+/// grows.
 constexpr int64_t kBlockRows = 8;
 /// Forward samples (row x path x step) computed together on a CPU unless the spec says otherwise.
 constexpr int64_t kMicroBatch = 64;
 
-/// diagonal: gate(t) = baseline + t (1 - baseline). stochastic_threshold: gate_h(t) = baseline + (1 - baseline) ramp_h(t) with u_h uniform.
+/// diagonal: gate(t) = baseline + t (1 - baseline). stochastic_threshold: gate_h(t) = baseline + (1
+/// - baseline) ramp_h(t) with u_h uniform.
 enum class PathMode { kDiagonal, kStochasticThreshold };
-/// u_h: independent, or Latin hypercube within the block of path_block paths: u_h = (permutation_h(path - path_first) + U) / path_block.
+/// u_h: independent, or Latin hypercube within the block of path_block paths: u_h =
+/// (permutation_h(path - path_first) + U) / path_block.
 enum class ThresholdSampling { kIid, kLatinHypercube };
-/// Intervals are [k/K, (k+1)/K], K = ig_steps; the gradient is weighted by the exact gate increment of its interval. right, left, midpoint:
-/// at that t. trapezoid: mean of the two end gradients. adaptive: trapezoid, intervals halved (see tol). gauss_legendre: own nodes.
+/// Intervals are [k/K, (k+1)/K], K = ig_steps; the gradient is weighted by the exact gate increment
+/// of its interval. right, left, midpoint: at that t. trapezoid: mean of the two end gradients.
+/// adaptive: trapezoid, intervals halved (see tol). gauss_legendre: own nodes.
 enum class Quadrature { kRight, kLeft, kMidpoint, kTrapezoid, kAdaptive, kGaussLegendre };
 
-/// What Shard::params of this kind mean; a member that is not used by the computation is absent there, so that equal computations
-/// share a key. In brackets: the condition under which it is present.
+/// What Shard::params of this kind mean; a member that is not used by the computation is absent
+/// there, so that equal computations share a key. In brackets: the condition under which it is
+/// present.
 struct Params {
-  int64_t n_layers = 0, n_heads = 0;         // of the model
-  int64_t layer_first = 0, layer_last = 0;   // inclusive; heads of these layers are the selected ones
-  bool sum = false;                          // loss_normalize: "sum" or "mean_masked" (over supervised positions)
-  double baseline = 0;                       // gate at the start of the path, in [0, 1)
-  std::optional<double> mask_prob;           // [masked objective]
-  int64_t draw = 0;                          // [masked objective] which mask of that probability; the `draw` of Purpose::kMask
-  int64_t mask_id = -1;                      // [masked objective]
+  int64_t n_layers = 0, n_heads = 0;  // of the model
+  int64_t layer_first = 0,
+          layer_last = 0;  // inclusive; heads of these layers are the selected ones
+  bool sum = false;        // loss_normalize: "sum" or "mean_masked" (over supervised positions)
+  double baseline = 0;     // gate at the start of the path, in [0, 1)
+  std::optional<double> mask_prob = {};  // [masked objective]
+  int64_t draw =
+      0;  // [masked objective] which mask of that probability; the `draw` of Purpose::kMask
+  int64_t mask_id = -1;  // [masked objective]
   PathMode path_mode = PathMode::kDiagonal;
-  /// [stochastic_threshold] paths path_first .. + path_count - 1 (always one whole block: path_count = path_block); a path's number is
-  /// the `draw` of its thresholds, which depend on neither mask nor layer range. Diagonal: 0 and 1, path_block absent.
+  /// [stochastic_threshold] paths path_first .. + path_count - 1 (always one whole block:
+  /// path_count = path_block); a path's number is the `draw` of its thresholds, which depend on
+  /// neither mask nor layer range. Diagonal: 0 and 1, path_block absent.
   int64_t path_first = 0, path_count = 1, path_block = 1;
-  ThresholdSampling threshold_sampling = ThresholdSampling::kLatinHypercube;  // [stochastic_threshold]
-  /// [stochastic_threshold] absent: every ramp ends at t = 1, ramp_h(t) = clip((t - u_h) / max(1 - u_h, 1e-6), 0, 1).
-  /// Present: clip((t (1 + w) - u_h) / w, 0, 1); w -> 0 is the Shapley permutation path.
-  std::optional<double> ramp_width;
+  ThresholdSampling threshold_sampling =
+      ThresholdSampling::kLatinHypercube;  // [stochastic_threshold]
+  /// [stochastic_threshold] absent: every ramp ends at t = 1, ramp_h(t) = clip((t - u_h) / max(1 -
+  /// u_h, 1e-6), 0, 1). Present: clip((t (1 + w) - u_h) / w, 0, 1); w -> 0 is the Shapley
+  /// permutation path.
+  std::optional<double> ramp_width = {};
   Quadrature quadrature = Quadrature::kTrapezoid;
   int64_t ig_steps = 8;
-  /// [adaptive] intervals are halved until the L2 norm of the vector's change is <= tol * max(|score_one - score_base|, tol_floor) of
-  /// this (row, mask, path), within max_evaluations gradients.
+  /// [adaptive] intervals are halved until the L2 norm of the vector's change is <= tol *
+  /// max(|score_one - score_base|, tol_floor) of this (row, mask, path), within max_evaluations
+  /// gradients.
   double tol = 1e-3, tol_floor = 1.0;
   int64_t max_evaluations = 0;
   bool operator==(const Params&) const = default;
@@ -64,7 +79,11 @@ struct Params {
   bool has_half() const { return quadrature == Quadrature::kAdaptive || ig_steps % 2 == 0; }
 };
 
-/// The parameters as a shard carries them, and back. params_of throws Error naming the member that is missing, unknown or impossible.
+/// The rule of that name in specs and shards; throws Error on any other.
+Quadrature quadrature_of(const std::string& name);
+
+/// The parameters as a shard carries them, and back. params_of throws Error naming the member that
+/// is missing, unknown or impossible.
 Fields to_fields(const Params& params);
 Params params_of(const Shard& shard);
 

@@ -1,0 +1,91 @@
+#include "experiments/kinds/table_rows.h"
+
+#include <algorithm>
+#include <set>
+
+namespace headcount::experiments {
+namespace {
+
+Cells point_cells(const Point& point) {
+  Cells cells;
+  for (const auto& name : point.column_order) cells.push_back(to_cell(point.columns.at(name)));
+  return cells;
+}
+
+void append(Cells& to, const Cells& from) { to.insert(to.end(), from.begin(), from.end()); }
+
+}  // namespace
+
+Table blank_table(const std::string& stage, std::string_view kind, std::span<const Point> points,
+                  const std::vector<std::string>& columns,
+                  const std::vector<std::string>& diagnostics) {
+  Table table;
+  table.stage = stage;
+  table.kind = kind;
+  table.columns = columns;
+  table.columns.insert(table.columns.end(), {"value", "se", "n"});
+  if (!points.empty()) {
+    const auto& order = points.front().column_order;
+    table.columns.insert(table.columns.end(), order.begin(), order.end());
+    table.diagnostic_columns = order;
+  }
+  table.diagnostic_columns.insert(table.diagnostic_columns.end(), diagnostics.begin(),
+                                  diagnostics.end());
+  return table;
+}
+
+Cell cell_of(const std::optional<double>& value) { return value ? Cell(*value) : Cell(); }
+
+Cells cells_of(const std::optional<metrics::Estimate>& estimate) {
+  if (!estimate) return {Cell(), Cell(), int64_t{0}};
+  return {estimate->value, cell_of(estimate->se), estimate->n};
+}
+
+void add_row(Table& table, const Point& point, Cells front,
+             const std::optional<metrics::Estimate>& estimate) {
+  append(front, cells_of(estimate));
+  append(front, point_cells(point));
+  table.rows.push_back(std::move(front));
+}
+
+void add_diagnostics(Table& table, const Point& point, const Cells& cells) {
+  Cells row = point_cells(point);
+  append(row, cells);
+  table.diagnostics.push_back(std::move(row));
+}
+
+std::string describe(const Point& point) {
+  std::string text;
+  for (const auto& name : point.column_order) {
+    const Cell cell = to_cell(point.columns.at(name));
+    const auto* words = std::get_if<std::string>(&cell);
+    text += (text.empty() ? "" : ", ") + name + " = " +
+            (words != nullptr ? *words : to_json(point.columns.at(name)));
+  }
+  return text;
+}
+
+void warn_missing(Table& table, const Point& point, int64_t n_missing) {
+  if (n_missing == 0) return;
+  table.warnings.push_back(std::to_string(n_missing) + " of " +
+                           std::to_string(point.dataset->rows.size()) +
+                           " rows are missing and left out where " + describe(point));
+}
+
+void warn_overlap(Table& table, const Point& point) {
+  if (!point.scores) return;
+  const std::set<uint64_t> scored(point.scores->row_ids.begin(), point.scores->row_ids.end());
+  const auto& rows = point.dataset->rows;
+  const auto n = std::count_if(rows.begin(), rows.end(),
+                               [&](const Row& row) { return scored.count(row.id) > 0; });
+  if (n == 0) return;
+  const std::string warning = std::to_string(n) + " of the " + std::to_string(rows.size()) +
+                              " rows of dataset \"" + point.dataset->name +
+                              "\" were also scored by stage \"" + point.scores->stage +
+                              "\": the curves flatter the scores; take another split or other rows";
+  if (std::find(table.warnings.begin(), table.warnings.end(), warning) == table.warnings.end()) {
+    table.warnings.push_back(warning);
+  }
+}
+
+}  // namespace headcount::experiments

@@ -1,0 +1,40 @@
+// What the tables of all kinds share: a point's own cells, estimates as cells, and the sentence
+// about missing rows.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "experiments/kind.h"
+#include "experiments/metrics/moments.h"
+
+namespace headcount::experiments {
+
+using Cells = std::vector<Cell>;
+
+/// An empty table: `columns`, value, se, n, then the points' columns; diagnostics: the points'
+/// columns, then `diagnostics`.
+Table blank_table(const std::string& stage, std::string_view kind, std::span<const Point> points,
+                  const std::vector<std::string>& columns,
+                  const std::vector<std::string>& diagnostics);
+
+/// value, se and n; an estimate of no rows is null, null, 0.
+Cells cells_of(const std::optional<metrics::Estimate>& estimate);
+Cell cell_of(const std::optional<double>& value);
+
+/// Appends a row: front, estimate, the point's cells.
+void add_row(Table& table, const Point& point, Cells front,
+             const std::optional<metrics::Estimate>& estimate);
+/// Appends a diagnostics row: the point's cells, then `cells`.
+void add_diagnostics(Table& table, const Point& point, const Cells& cells);
+
+/// "model = mha, ig_steps = 8": how warnings name a point.
+std::string describe(const Point& point);
+/// Adds the warning that rows are missing, where any is.
+void warn_missing(Table& table, const Point& point, int64_t n_missing);
+
+/// Adds the warning that rows of the point were also scored by the stage it reads, where any was.
+void warn_overlap(Table& table, const Point& point);
+
+}  // namespace headcount::experiments
