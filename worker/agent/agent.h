@@ -11,6 +11,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -117,7 +118,7 @@ struct Settings {
   Millis idle_exit_ms = 0;    // end after so long without work; 0: never
   std::optional<Millis>
       until;  // no shard is started that would, by measured time, end later; then drain
-  int max_failed_starts = 5;  // in a row, without becoming ready: the runner is given up
+  int max_failed_starts = 5;  // in a row, without a shard in between: the runner is given up
 };
 
 /// What the daemon's own status line says.
@@ -161,29 +162,47 @@ class Agent {
     Millis sent_at = 0;  // of a done one
   };
 
+  void on(Received& event);
+  void on(Reconnected& event);
+  void on(RunnerIsReady& event);
+  void on(RunnerProgressed& event);
+  void on(RunnerFinished& event);
+  void on(RunnerReported& event);
+  void on(RunnerExited& event);
+  void on(DrainRequested& event);
+  void on(Tick& event);
   void received(const Welcome& welcome);
   void received(const Refused& refused);
-  void received(const Reintroduce&);
   void received(Grant grant);
   void received(const Ack& ack);
   void received(const Revoke& revoke);
   void received(const Recall& recall);
-  void received(const DrainOrder&);
+  void on_reintroduce();
+
   void finish(const ShardKey& key, Work& work, double seconds, std::string result,
               const RunnerInfo& info);
   void fail(const ShardKey& key, Cause cause, std::string message);
   void drop(const ShardKey& key);
   void stop(int runner);
   void drain();
+  template <class Predicate>
+  void give_back(Predicate predicate);
   void start_work();
   void start_runners();
   void kill_stalled();
-  void give_back_impossible();
+  void end_if_idle();
+  void end(bool failed, std::string reason);
+
+  template <class A>
+  void act(A action) {
+    actions_.emplace_back(std::in_place_type<A>, std::move(action));
+  }
   void say_hello();
   void heartbeat();
   void send_done(Work& work);
   void send(Message message);
-  bool runs_in_time(const Work& work) const;
+  Work* running_on(int runner, const ShardKey& key);
+  bool can_run(const std::string& tag) const;
   std::vector<RunnerInfo> runner_infos() const;
 
   Settings settings_;
@@ -197,6 +216,7 @@ class Agent {
   Millis heartbeat_ms_ = 1000;
   Millis heartbeat_at_ = 0, hello_at_ = 0, busy_at_ = 0;
   double seconds_per_shard_ = 0;  // running average; 0 until measured
+  std::string last_start_failure_;
 };
 
 }  // namespace headcount::worker
