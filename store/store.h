@@ -1,5 +1,7 @@
-// Everything Headcount must not forget, in one SQLite file (WAL, synchronous=FULL, one writer). Tables and views: store/migrations/*.
-// A Store belongs to one thread. Writes outside a transaction are refused: the caller decides what commits together.
+// Everything Headcount must not forget, in one SQLite file (WAL, synchronous=FULL, one writer).
+// Tables and views: store/migrations.cc and docs/database.md. A Store belongs to one thread. A
+// write outside a transaction is a broken invariant: the caller decides what commits together.
+// Every function throws Error where the disk or the file fails.
 #pragma once
 
 #include <cstdint>
@@ -22,22 +24,23 @@ using StageId = int64_t;
 struct SweepRow {
   SweepId id = 0;
   std::string name;
-  Digest digest;       // of the spec
-  std::string file;    // as the user named it
-  std::string root;    // where relative paths start
-  std::string text;    // the spec
-  std::string state;   // running | paused | cancelled | finished | stopped (an incomplete input)
-  std::string created_at;  // ISO 8601 UTC
+  Digest digest;      // of the spec
+  std::string file;   // as the user named it
+  std::string root;   // where relative paths start
+  std::string text;   // the spec
+  std::string state;  // running | paused | cancelled | finished | stopped (an incomplete input)
+  std::string created_at;   // ISO 8601 UTC; given by the store
+  std::string finished_at;  // empty: not yet
 };
 
 struct StageRow {
   StageId id = 0;
   SweepId sweep = 0;
-  int number = 0;       // position in the spec
+  int number = 0;  // position in the spec
   std::string name, kind;
-  std::string state;    // waiting | open | finished | stopped | cancelled
-  int64_t n_shards = 0; // known from the start
-  std::string reason;   // why stopped
+  std::string state;     // waiting | open | finished | stopped | cancelled
+  int64_t n_shards = 0;  // known from the start
+  std::string reason;    // why stopped
 };
 
 /// One attempt at one shard, for provenance and for "was this worker ever granted it".
@@ -45,11 +48,11 @@ struct AttemptRow {
   ShardKey key;
   int64_t attempt = 0;
   std::string worker;   // public key (z85)
-  std::string outcome;  // granted | done | late | given back | expired | revoked | <Cause>
+  std::string outcome;  // "granted", or how it ended: coordinator::Outcome as text
   std::string message;
   std::string device;
   double seconds = 0;
-  std::string at;
+  std::string at;  // ISO 8601 UTC of the grant; given by the store
 };
 
 /// A finished shard's record.
@@ -62,12 +65,24 @@ struct ResultRow {
   int64_t attempt = 0;
 };
 
+/// Shards [first, end) of a stage count under one numerics tag.
+struct TagRange {
+  int64_t first = 0, end = 0;
+  std::string tag;
+};
+
+/// How far a stage is.
+struct StageCounts {
+  int64_t planned = 0, done = 0, quarantined = 0;
+};
+
 enum class Recorded { kNew, kSame, kDiffers };  // kDiffers: an alarm was written too
 
 class Store {
  public:
-  /// Opens or creates DIR/headcount.sqlite and migrates it. Throws Error: unreadable, not a database, of a newer version, on a network
-  /// file system, folder not writable, another process has it (named).
+  /// Opens or creates DIR/headcount.sqlite and migrates it. Throws Error: unreadable, not a
+  /// database, of a newer version, on a network file system, folder not writable, another process
+  /// has it (named).
   static Store open(const std::string& directory);
   /// For readers while a coordinator may run: no migration, no lock, no write.
   static Store open_read_only(const std::string& directory);
@@ -76,44 +91,74 @@ class Store {
   Store& operator=(Store&&) noexcept;
   ~Store();
 
-  /// Runs `body` in one transaction and commits; on an exception rolls back and rethrows. Disk full is an Error and leaves the file sound.
+  /// Runs `body` in one transaction and commits; on an exception rolls back and rethrows. Disk full
+  /// is an Error and leaves the file sound.
   void transaction(const std::function<void()>& body);
+  int64_t n_commits() const;  // since it was opened
+  /// Moves the write-ahead log into the database and cuts it where no reader stands in the way;
+  /// after large logs done by itself, at most once a second. A reader that never ends keeps the
+  /// log: `query` has its time limit.
+  void checkpoint();
 
   // sweeps and stages
   SweepId add_sweep(const SweepRow& sweep, const std::vector<StageRow>& stages);
   std::vector<SweepRow> sweeps() const;
   std::vector<StageRow> stages(SweepId sweep) const;
-  void set_sweep_state(SweepId sweep, const std::string& state);
+  std::optional<SweepRow> sweep(SweepId id) const;
+  void set_sweep_state(
+      SweepId sweep, const std::string& state);  // finished, cancelled, stopped: finished_at is now
   void set_stage_state(StageId stage, const std::string& state, const std::string& reason);
-  void bind_model(SweepId sweep, const std::string& model, const std::string& tag, int64_t micro_batch);
-  struct Binding { std::string model, tag; int64_t micro_batch; };
+  void set_stage_size(StageId stage, int64_t n_shards);
+  void bind_model(SweepId sweep, const std::string& model, const std::string& tag,
+                  int64_t micro_batch);
+  struct Binding {
+    std::string model, tag;
+    int64_t micro_batch;
+  };
   std::vector<Binding> bindings(SweepId sweep) const;
 
-  // shards of a planned stage: index -> key
-  void add_shards(StageId stage, int64_t first, const std::vector<ShardKey>& keys, const std::string& tag);
+  // shards of a planned stage: index -> key. Indices are added in order, without gaps.
+  void add_shards(StageId stage, int64_t first, const std::vector<ShardKey>& keys,
+                  const std::string& tag);
   void clear_shards(StageId stage);
   int64_t n_planned(StageId stage) const;
   ShardKey shard_key(StageId stage, int64_t index) const;
   std::vector<std::pair<StageId, int64_t>> places(const ShardKey& key) const;
-  /// Indices of the stage's shards that have a result under the stage's tag for them ("any" tag: under whichever).
+  std::vector<TagRange> tag_ranges(StageId stage) const;
+  /// Indices of the stage's shards that have a result under the stage's tag for them ("any" tag:
+  /// under whichever), ascending.
   std::vector<int64_t> done(StageId stage) const;
+  StageCounts counts(StageId stage) const;
 
   // attempts and results
-  void add_attempt(const AttemptRow& attempt);
-  void end_attempt(const ShardKey& key, int64_t attempt, const std::string& outcome, const std::string& message,
-                   const std::string& device, double seconds);
+  /// A new attempt, or (same key and attempt) an ended one taken up again: outcome 'granted'. The
+  /// shard must be planned somewhere.
+  void add_attempt(const ShardKey& key, int64_t attempt, const std::string& worker);
+  void end_attempt(const ShardKey& key, int64_t attempt, const std::string& outcome,
+                   const std::string& message, const std::string& device, double seconds);
   int64_t last_attempt(const ShardKey& key) const;  // 0: none
   bool was_granted(const ShardKey& key, const std::string& worker) const;
   std::vector<AttemptRow> open_attempts() const;  // outcome 'granted'
   std::vector<AttemptRow> attempts(const ShardKey& key) const;
+  /// Ended attempts after the last release_quarantine of the key, in order.
+  std::vector<AttemptRow> ended_attempts(const ShardKey& key) const;
+  /// The first result of (key, tag) is kept; another hash becomes an alarm naming both workers.
+  /// Results above 4 MiB lie in DIR/results/.
   Recorded record(const ResultRow& row, std::string_view encoded_result);
   std::optional<Digest> recorded(const ShardKey& key, const std::string& tag) const;
-  std::optional<Result> result(const ShardKey& key, const std::string& tag) const;  // tag "any": the first recorded one
+  std::optional<Result> result(const ShardKey& key,
+                               const std::string& tag) const;  // tag "any": the first recorded one
   int64_t n_results() const;
   void quarantine(const ShardKey& key, const std::string& evidence);
+  /// Lifts it; earlier attempts no longer count (ended_attempts). Also for keys that are not
+  /// quarantined.
   void release_quarantine(const ShardKey& key);
-  std::vector<std::pair<ShardKey, std::string>> quarantined(StageId stage) const;
+  std::vector<int64_t> quarantined(StageId stage) const;  // indices, ascending
+  std::vector<std::pair<ShardKey, std::string>> evidence(StageId stage) const;
+  void alarm(const std::string& text);
   std::vector<std::string> alarms() const;
+  /// What views and alarms call the worker of that public key.
+  void name_worker(const std::string& public_key, const std::string& name);
 
   // finished tables
   void put_table(StageId stage, const Table& table);
@@ -123,8 +168,12 @@ class Store {
   void set_meta(const std::string& name, const std::string& value);
   std::optional<std::string> meta(const std::string& name) const;
 
-  /// `headcount query`: one read-only statement, ATTACH denied, stopped after `seconds`. Columns and rows as cells.
-  struct Answer { std::vector<std::string> columns; std::vector<std::vector<Cell>> rows; };
+  /// `headcount query`: one read-only statement, ATTACH denied, stopped after `seconds`. Columns
+  /// and rows as cells.
+  struct Answer {
+    std::vector<std::string> columns;
+    std::vector<std::vector<Cell>> rows;
+  };
   Answer query(const std::string& sql, double seconds) const;
 
  private:
@@ -132,6 +181,10 @@ class Store {
   explicit Store(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
+
+/// "NFS", "FUSE" ... when statfs's f_type is of a file system whose locks cannot be trusted; else
+/// "".
+std::string untrusted_file_system(int64_t f_type);
 
 /// The name of the file in its directory.
 constexpr const char* kFileName = "headcount.sqlite";

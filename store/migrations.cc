@@ -1,0 +1,125 @@
+// Tables hold integers for what repeats (shards, tags, workers); people read the views, which
+// docs/database.md describes.
+#include "store/migrations.h"
+
+#include "schemas/error.h"
+
+namespace headcount::store {
+namespace {
+
+constexpr const char* kFirst = R"sql(
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE sweep (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, digest BLOB NOT NULL, file TEXT NOT NULL,
+  root TEXT NOT NULL, text TEXT NOT NULL, state TEXT NOT NULL, created_ms INTEGER NOT NULL, finished_ms INTEGER);
+CREATE TABLE stage (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, sweep INTEGER NOT NULL REFERENCES sweep, number INTEGER NOT NULL, name TEXT NOT NULL,
+  kind TEXT NOT NULL, state TEXT NOT NULL, n_shards INTEGER NOT NULL, reason TEXT NOT NULL, UNIQUE (sweep, number));
+CREATE TABLE binding (
+  sweep INTEGER NOT NULL REFERENCES sweep, model TEXT NOT NULL, tag TEXT NOT NULL, micro_batch INTEGER NOT NULL,
+  PRIMARY KEY (sweep, model)) WITHOUT ROWID;
+
+CREATE TABLE tag (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
+CREATE TABLE worker (id INTEGER PRIMARY KEY, public_key TEXT NOT NULL UNIQUE, name TEXT NOT NULL DEFAULT '');
+CREATE TABLE shard (id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE);
+CREATE TABLE stage_shard (
+  stage INTEGER NOT NULL REFERENCES stage, number INTEGER NOT NULL, shard INTEGER NOT NULL REFERENCES shard,
+  tag INTEGER NOT NULL REFERENCES tag, PRIMARY KEY (stage, number)) WITHOUT ROWID;
+CREATE INDEX stage_shard_by_shard ON stage_shard (shard);
+
+CREATE TABLE attempt (
+  shard INTEGER NOT NULL REFERENCES shard, attempt INTEGER NOT NULL, worker INTEGER NOT NULL REFERENCES worker,
+  outcome TEXT NOT NULL, message TEXT NOT NULL, device TEXT NOT NULL, seconds REAL NOT NULL, at_ms INTEGER NOT NULL,
+  PRIMARY KEY (shard, attempt)) WITHOUT ROWID;
+CREATE TABLE result (
+  shard INTEGER NOT NULL REFERENCES shard, tag INTEGER NOT NULL REFERENCES tag, number INTEGER NOT NULL, hash BLOB NOT NULL,
+  worker INTEGER NOT NULL REFERENCES worker, device TEXT NOT NULL, seconds REAL NOT NULL, attempt INTEGER NOT NULL,
+  at_ms INTEGER NOT NULL, data BLOB, PRIMARY KEY (shard, tag));
+CREATE TABLE quarantine (shard INTEGER PRIMARY KEY REFERENCES shard, evidence TEXT NOT NULL, at_ms INTEGER NOT NULL);
+CREATE TABLE forgiven (shard INTEGER PRIMARY KEY REFERENCES shard, attempt INTEGER NOT NULL);
+CREATE TABLE alarm (id INTEGER PRIMARY KEY, text TEXT NOT NULL, at_ms INTEGER NOT NULL);
+
+CREATE TABLE stage_table (stage INTEGER PRIMARY KEY REFERENCES stage, data BLOB NOT NULL);
+CREATE TABLE table_row (
+  stage INTEGER NOT NULL REFERENCES stage, number INTEGER NOT NULL, layer INTEGER, head INTEGER, mask_prob REAL, metric TEXT,
+  "which" TEXT, k INTEGER, prune_seed INTEGER, value REAL, se REAL, n INTEGER, model TEXT, dataset TEXT, point TEXT NOT NULL,
+  PRIMARY KEY (stage, number)) WITHOUT ROWID;
+CREATE TABLE table_diagnostic (
+  stage INTEGER NOT NULL REFERENCES stage, number INTEGER NOT NULL, n_missing INTEGER, point TEXT NOT NULL,
+  PRIMARY KEY (stage, number)) WITHOUT ROWID;
+
+CREATE VIEW head_importance AS
+  SELECT sweep.id AS sweep, sweep.name AS sweep_name, stage.name AS stage, r.layer, r.head, r.mask_prob, r.value, r.se, r.n,
+         r.model, r.dataset, r.point
+  FROM table_row r JOIN stage ON stage.id = r.stage JOIN sweep ON sweep.id = stage.sweep
+  WHERE stage.kind = 'head_importance';
+CREATE VIEW scores AS
+  SELECT sweep.id AS sweep, sweep.name AS sweep_name, stage.name AS stage, stage.kind, r.metric, r."which", r.k, r.prune_seed, r.value,
+         r.se, r.n, r.model, r.dataset, r.point
+  FROM table_row r JOIN stage ON stage.id = r.stage JOIN sweep ON sweep.id = stage.sweep
+  WHERE stage.kind <> 'head_importance';
+CREATE VIEW diagnostics AS
+  SELECT sweep.id AS sweep, sweep.name AS sweep_name, stage.name AS stage, stage.kind, d.n_missing, d.point
+  FROM table_diagnostic d JOIN stage ON stage.id = d.stage JOIN sweep ON sweep.id = stage.sweep;
+CREATE VIEW shards AS
+  SELECT stage.sweep AS sweep, stage.name AS stage, s.number AS shard, lower(hex(shard.key)) AS key, tag.text AS tag,
+         CASE WHEN r.hash IS NOT NULL THEN 'done' WHEN q.shard IS NOT NULL THEN 'quarantined' ELSE 'open' END AS state,
+         (SELECT count(*) FROM attempt a WHERE a.shard = s.shard) AS attempts,
+         CASE WHEN w.name <> '' THEN w.name ELSE w.public_key END AS worker, r.device, r.seconds, lower(hex(r.hash)) AS hash, q.evidence
+  FROM stage_shard s JOIN stage ON stage.id = s.stage JOIN shard ON shard.id = s.shard JOIN tag ON tag.id = s.tag
+  LEFT JOIN result r ON r.shard = s.shard AND (r.tag = s.tag OR (tag.text = 'any' AND r.number = 0))
+  LEFT JOIN worker w ON w.id = r.worker LEFT JOIN quarantine q ON q.shard = s.shard;
+CREATE VIEW attempts AS
+  SELECT lower(hex(shard.key)) AS key, a.attempt, CASE WHEN w.name <> '' THEN w.name ELSE w.public_key END AS worker, a.outcome,
+         a.message, a.device, a.seconds, strftime('%Y-%m-%dT%H:%M:%fZ', a.at_ms / 1000.0, 'unixepoch') AS at
+  FROM attempt a JOIN shard ON shard.id = a.shard JOIN worker w ON w.id = a.worker;
+)sql";
+
+constexpr const char* kMigrations[] = {kFirst};
+
+bool empty(Connection& connection) {
+  Statement statement(connection.raw(), "SELECT count(*) FROM sqlite_schema", connection.path());
+  statement.step();
+  return statement.integer(0) == 0;
+}
+
+}  // namespace
+
+std::span<const char* const> migrations() { return kMigrations; }
+
+void check_version(Connection& connection) {
+  const int64_t version = connection.pragma("user_version");
+  const auto newest = static_cast<int64_t>(migrations().size());
+  if (connection.pragma("application_id") != kApplicationId) {
+    throw Error(connection.path() +
+                " is not a Headcount database but another program's: name another state directory");
+  }
+  if (version > newest) {
+    throw Error(connection.path() + " was written by a newer headcount (database version " +
+                std::to_string(version) + ", this program knows " + std::to_string(newest) +
+                "): use that program");
+  }
+  if (version < newest) {
+    throw Error(connection.path() +
+                " was written by an older headcount: start its coordinator once with this program "
+                "to bring it up to date");
+  }
+}
+
+void migrate(Connection& connection) {
+  if (connection.pragma("application_id") != kApplicationId && empty(connection)) {
+    connection.execute("PRAGMA application_id = " + std::to_string(kApplicationId));
+  }
+  const int64_t version = connection.pragma("user_version");
+  const auto steps = migrations();
+  if (connection.pragma("application_id") == kApplicationId) {
+    for (auto i = static_cast<size_t>(version < 0 ? 0 : version); i < steps.size(); ++i) {
+      connection.execute("BEGIN IMMEDIATE;" + std::string(steps[i]) +
+                         "PRAGMA user_version = " + std::to_string(i + 1) + "; COMMIT");
+    }
+  }
+  check_version(connection);
+}
+
+}  // namespace headcount::store

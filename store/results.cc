@@ -1,0 +1,283 @@
+// Attempts, results, quarantine, alarms.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+
+#include "schemas/error.h"
+#include "store/impl.h"
+
+namespace headcount::store {
+namespace {
+
+constexpr const char* kAttemptColumns =
+    "SELECT shard.key, a.attempt, w.public_key, a.outcome, a.message, a.device, a.seconds, a.at_ms "
+    "FROM attempt a JOIN shard ON shard.id = "
+    "a.shard JOIN worker w ON w.id = a.worker";
+
+std::vector<AttemptRow> read_attempts(Statement& s) {
+  std::vector<AttemptRow> rows;
+  while (s.step()) {
+    rows.push_back({.key = digest_from_bytes(s.blob(0)),
+                    .attempt = s.integer(1),
+                    .worker = s.text(2),
+                    .outcome = s.text(3),
+                    .message = s.text(4),
+                    .device = s.text(5),
+                    .seconds = s.number(6),
+                    .at = iso_time(s.integer(7))});
+  }
+  return rows;
+}
+
+[[noreturn]] void fail_file(const std::string& path) {
+  throw Error("writing " + path + " failed: " + std::strerror(errno) +
+              "; everything recorded so far is intact");
+}
+
+void sync(const std::string& path, int flags) {
+  const int fd = ::open(path.c_str(), flags | O_CLOEXEC);
+  if (fd < 0 || fsync(fd) != 0) fail_file(path);
+  ::close(fd);
+}
+
+std::string result_path(const std::string& directory, const Digest& hash) {
+  return directory + "/results/" + to_hex(hash);
+}
+
+// Whole and on disk before the row that names it commits: written apart, synced, renamed, folder
+// synced.
+void write_result_file(const std::string& directory, const Digest& hash, std::string_view bytes) {
+  const std::string folder = directory + "/results";
+  if (mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) fail_file(folder);
+  const std::string path = result_path(directory, hash);
+  const std::string temporary = path + ".part";
+  {
+    std::ofstream out(temporary, std::ios::binary | std::ios::trunc);
+    out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    out.flush();
+    if (!out) fail_file(temporary);
+  }
+  sync(temporary, O_RDONLY);
+  if (rename(temporary.c_str(), path.c_str()) != 0) fail_file(path);
+  sync(folder, O_RDONLY | O_DIRECTORY);
+  sync(directory, O_RDONLY | O_DIRECTORY);
+}
+
+std::string read_result_file(const std::string& directory, const Digest& hash) {
+  const std::string path = result_path(directory, hash);
+  std::ifstream in(path, std::ios::binary);
+  std::ostringstream bytes;
+  bytes << in.rdbuf();
+  if (!in)
+    throw Error("the recorded result " + path +
+                " cannot be read: restore the file, it belongs to the database beside it");
+  return std::move(bytes).str();
+}
+
+std::string short_hex(const Digest& digest) { return to_hex(digest).substr(0, 12); }
+
+}  // namespace
+
+void Store::add_attempt(const ShardKey& key, int64_t attempt, const std::string& worker) {
+  const int64_t worker_id = impl_->worker_id(worker);
+  const int64_t shard = impl_->shard_id(key);
+  HC_CHECK(shard != 0);
+  impl_
+      ->writing(
+          "INSERT INTO attempt VALUES (?, ?, ?, 'granted', '', '', 0, ?) ON CONFLICT DO UPDATE SET "
+          "outcome = 'granted'")
+      ->bind(shard)
+      .bind(attempt)
+      .bind(worker_id)
+      .bind(now_ms())
+      .run();
+}
+
+void Store::end_attempt(const ShardKey& key, int64_t attempt, const std::string& outcome,
+                        const std::string& message, const std::string& device, double seconds) {
+  impl_
+      ->writing(
+          "UPDATE attempt SET outcome = ?, message = ?, device = ?, seconds = ? WHERE shard = "
+          "(SELECT id FROM shard WHERE key = ?) AND "
+          "attempt = ?")
+      ->bind_text(outcome)
+      .bind_text(message)
+      .bind_text(device)
+      .bind(seconds)
+      .bind_blob(as_bytes(key))
+      .bind(attempt)
+      .run();
+}
+
+int64_t Store::last_attempt(const ShardKey& key) const {
+  auto s = impl_->prepared(
+      "SELECT coalesce(max(attempt), 0) FROM attempt WHERE shard = (SELECT id FROM shard WHERE key "
+      "= ?)");
+  s->bind_blob(as_bytes(key)).step();
+  return s->integer(0);
+}
+
+bool Store::was_granted(const ShardKey& key, const std::string& worker) const {
+  auto s = impl_->prepared(
+      "SELECT 1 FROM attempt a JOIN worker w ON w.id = a.worker WHERE a.shard = (SELECT id FROM "
+      "shard WHERE key = ?) AND "
+      "w.public_key = ? LIMIT 1");
+  return s->bind_blob(as_bytes(key)).bind_text(worker).step();
+}
+
+std::vector<AttemptRow> Store::open_attempts() const {
+  auto s = impl_->prepared(std::string(kAttemptColumns) +
+                           " WHERE a.outcome = 'granted' ORDER BY a.shard, a.attempt");
+  return read_attempts(*s);
+}
+
+std::vector<AttemptRow> Store::attempts(const ShardKey& key) const {
+  auto s =
+      impl_->prepared(std::string(kAttemptColumns) +
+                      " WHERE a.shard = (SELECT id FROM shard WHERE key = ?) ORDER BY a.attempt");
+  s->bind_blob(as_bytes(key));
+  return read_attempts(*s);
+}
+
+std::vector<AttemptRow> Store::ended_attempts(const ShardKey& key) const {
+  auto s = impl_->prepared(
+      std::string(kAttemptColumns) +
+      " WHERE a.shard = (SELECT id FROM shard WHERE key = ?) AND a.outcome <> 'granted' AND "
+      "a.attempt > coalesce("
+      "(SELECT f.attempt FROM forgiven f WHERE f.shard = a.shard), 0) ORDER BY a.attempt");
+  s->bind_blob(as_bytes(key));
+  return read_attempts(*s);
+}
+
+Recorded Store::record(const ResultRow& row, std::string_view encoded_result) {
+  const int64_t tag = impl_->tag_id(row.tag);
+  const int64_t worker = impl_->worker_id(row.worker);
+  const int64_t shard = impl_->shard_id(row.key);
+  HC_CHECK(shard != 0);
+  const bool beside = encoded_result.size() > kInDatabaseBytes && !impl_->directory.empty();
+  {
+    auto known = impl_->prepared(
+        "SELECT r.hash, w.public_key, w.name FROM result r JOIN worker w ON w.id = r.worker WHERE "
+        "r.shard = ? AND r.tag = ?");
+    if (known->bind(shard).bind(tag).step()) {
+      const Digest hash = digest_from_bytes(known->blob(0));
+      if (hash == row.hash) return Recorded::kSame;
+      const std::string first = known->text(2).empty() ? known->text(1) : known->text(2);
+      auto named = impl_->prepared("SELECT name FROM worker WHERE id = ?");
+      named->bind(worker).step();
+      const std::string second = named->text(0).empty() ? row.worker : named->text(0);
+      alarm("shard " + short_hex(row.key) + " under tag " + row.tag + ": worker " + first +
+            " computed " + short_hex(hash) + ", worker " + second + " computed " +
+            short_hex(row.hash) +
+            " (the first is kept): one of the two machines does not compute what its tag says");
+      return Recorded::kDiffers;
+    }
+  }
+  if (beside) write_result_file(impl_->directory, row.hash, encoded_result);
+  auto insert = impl_->writing(
+      "INSERT INTO result (shard, tag, number, hash, worker, device, seconds, attempt, at_ms, "
+      "data) VALUES (?1, ?2, (SELECT count(*) FROM "
+      "result WHERE shard = ?1), ?3, ?4, ?5, ?6, ?7, ?8, ?9)");
+  insert->bind(shard)
+      .bind(tag)
+      .bind_blob(as_bytes(row.hash))
+      .bind(worker)
+      .bind_text(row.device)
+      .bind(row.seconds)
+      .bind(row.attempt)
+      .bind(now_ms());
+  if (beside) {
+    insert->bind_null();
+  } else {
+    insert->bind_blob(encoded_result);
+  }
+  insert->run();
+  return Recorded::kNew;
+}
+
+namespace {
+// The result under a tag, or under "any" the first recorded one.
+constexpr const char* kOfTag =
+    " FROM result r JOIN tag ON tag.id = r.tag WHERE r.shard = (SELECT id FROM shard WHERE key = "
+    "?1) AND (tag.text = ?2 OR (?2 = 'any' AND "
+    "r.number = 0))";
+}  // namespace
+
+std::optional<Digest> Store::recorded(const ShardKey& key, const std::string& tag) const {
+  auto s = impl_->prepared(std::string("SELECT r.hash") + kOfTag);
+  if (!s->bind_blob(as_bytes(key)).bind_text(tag).step()) return std::nullopt;
+  return digest_from_bytes(s->blob(0));
+}
+
+std::optional<Result> Store::result(const ShardKey& key, const std::string& tag) const {
+  auto s = impl_->prepared(std::string("SELECT r.hash, r.data") + kOfTag);
+  if (!s->bind_blob(as_bytes(key)).bind_text(tag).step()) return std::nullopt;
+  if (!s->null(1)) return decode_result(s->blob(1));
+  const Digest hash = digest_from_bytes(s->blob(0));
+  const std::string bytes = read_result_file(impl_->directory, hash);
+  if (sha256(bytes) != hash)
+    throw Error("the recorded result " + result_path(impl_->directory, hash) +
+                " is damaged: restore it from a copy");
+  return decode_result(bytes);
+}
+
+int64_t Store::n_results() const {
+  auto s = impl_->prepared("SELECT count(*) FROM result");
+  s->step();
+  return s->integer(0);
+}
+
+void Store::quarantine(const ShardKey& key, const std::string& evidence) {
+  impl_
+      ->writing(
+          "INSERT INTO quarantine VALUES ((SELECT id FROM shard WHERE key = ?), ?, ?) ON CONFLICT "
+          "DO UPDATE SET evidence = excluded.evidence")
+      ->bind_blob(as_bytes(key))
+      .bind_text(evidence)
+      .bind(now_ms())
+      .run();
+}
+
+void Store::release_quarantine(const ShardKey& key) {
+  const int64_t shard = impl_->shard_id(key);
+  impl_->writing("DELETE FROM quarantine WHERE shard = ?")->bind(shard).run();
+  impl_
+      ->writing(
+          "INSERT INTO forgiven SELECT ?1, coalesce(max(attempt), 0) FROM attempt WHERE shard = ?1 "
+          "ON CONFLICT DO UPDATE SET attempt = "
+          "excluded.attempt")
+      ->bind(shard)
+      .run();
+}
+
+std::vector<std::pair<ShardKey, std::string>> Store::evidence(StageId stage) const {
+  std::vector<std::pair<ShardKey, std::string>> rows;
+  auto s = impl_->prepared(
+      "SELECT shard.key, q.evidence FROM stage_shard s JOIN quarantine q ON q.shard = s.shard JOIN "
+      "shard ON shard.id = "
+      "s.shard WHERE s.stage = ? ORDER BY s.number");
+  s->bind(stage);
+  while (s->step()) rows.emplace_back(digest_from_bytes(s->blob(0)), s->text(1));
+  return rows;
+}
+
+void Store::alarm(const std::string& text) {
+  impl_->writing("INSERT INTO alarm (text, at_ms) VALUES (?, ?)")
+      ->bind_text(text)
+      .bind(now_ms())
+      .run();
+}
+
+std::vector<std::string> Store::alarms() const {
+  std::vector<std::string> rows;
+  auto s = impl_->prepared("SELECT text FROM alarm ORDER BY id");
+  while (s->step()) rows.push_back(s->text(0));
+  return rows;
+}
+
+}  // namespace headcount::store

@@ -1,0 +1,275 @@
+// Sweeps, stages, bindings and the shards of planned stages.
+#include "schemas/error.h"
+#include "store/impl.h"
+
+namespace headcount::store {
+namespace {
+
+constexpr const char* kSweepColumns =
+    "SELECT id, name, digest, file, root, text, state, created_ms, finished_ms FROM sweep";
+
+SweepRow read_sweep(const Statement& s) {
+  SweepRow row{.id = s.integer(0),
+               .name = s.text(1),
+               .digest = digest_from_bytes(s.blob(2)),
+               .file = s.text(3),
+               .root = s.text(4),
+               .text = s.text(5),
+               .state = s.text(6),
+               .created_at = iso_time(s.integer(7)),
+               .finished_at = {}};
+  if (!s.null(8)) row.finished_at = iso_time(s.integer(8));
+  return row;
+}
+
+}  // namespace
+
+SweepId Store::add_sweep(const SweepRow& sweep, const std::vector<StageRow>& stages) {
+  impl_
+      ->writing(
+          "INSERT INTO sweep (name, digest, file, root, text, state, created_ms) VALUES (?, ?, ?, "
+          "?, ?, ?, ?)")
+      ->bind_text(sweep.name)
+      .bind_blob(as_bytes(sweep.digest))
+      .bind_text(sweep.file)
+      .bind_text(sweep.root)
+      .bind_text(sweep.text)
+      .bind_text(sweep.state)
+      .bind(now_ms())
+      .run();
+  const SweepId id = sqlite3_last_insert_rowid(impl_->connection->raw());
+  for (const auto& stage : stages) {
+    impl_
+        ->writing(
+            "INSERT INTO stage (sweep, number, name, kind, state, n_shards, reason) VALUES (?, ?, "
+            "?, ?, ?, ?, ?)")
+        ->bind(id)
+        .bind(static_cast<int64_t>(stage.number))
+        .bind_text(stage.name)
+        .bind_text(stage.kind)
+        .bind_text(stage.state)
+        .bind(stage.n_shards)
+        .bind_text(stage.reason)
+        .run();
+  }
+  return id;
+}
+
+std::vector<SweepRow> Store::sweeps() const {
+  std::vector<SweepRow> rows;
+  auto statement = impl_->prepared(std::string(kSweepColumns) + " ORDER BY id");
+  while (statement->step()) rows.push_back(read_sweep(*statement));
+  return rows;
+}
+
+std::optional<SweepRow> Store::sweep(SweepId id) const {
+  auto statement = impl_->prepared(std::string(kSweepColumns) + " WHERE id = ?");
+  if (!statement->bind(id).step()) return std::nullopt;
+  return read_sweep(*statement);
+}
+
+std::vector<StageRow> Store::stages(SweepId sweep) const {
+  std::vector<StageRow> rows;
+  auto s = impl_->prepared(
+      "SELECT id, sweep, number, name, kind, state, n_shards, reason FROM stage WHERE sweep = ? "
+      "ORDER BY number");
+  s->bind(sweep);
+  while (s->step()) {
+    rows.push_back({.id = s->integer(0),
+                    .sweep = s->integer(1),
+                    .number = static_cast<int>(s->integer(2)),
+                    .name = s->text(3),
+                    .kind = s->text(4),
+                    .state = s->text(5),
+                    .n_shards = s->integer(6),
+                    .reason = s->text(7)});
+  }
+  return rows;
+}
+
+void Store::set_sweep_state(SweepId sweep, const std::string& state) {
+  auto statement = impl_->writing("UPDATE sweep SET state = ?, finished_ms = ? WHERE id = ?");
+  statement->bind_text(state);
+  const bool ended = state == "finished" || state == "cancelled" || state == "stopped";
+  if (ended) {
+    statement->bind(now_ms());
+  } else {
+    statement->bind_null();
+  }
+  statement->bind(sweep).run();
+}
+
+void Store::set_stage_state(StageId stage, const std::string& state, const std::string& reason) {
+  impl_->writing("UPDATE stage SET state = ?, reason = ? WHERE id = ?")
+      ->bind_text(state)
+      .bind_text(reason)
+      .bind(stage)
+      .run();
+}
+
+void Store::set_stage_size(StageId stage, int64_t n_shards) {
+  impl_->writing("UPDATE stage SET n_shards = ? WHERE id = ?")->bind(n_shards).bind(stage).run();
+}
+
+void Store::bind_model(SweepId sweep, const std::string& model, const std::string& tag,
+                       int64_t micro_batch) {
+  impl_
+      ->writing(
+          "INSERT INTO binding VALUES (?, ?, ?, ?) ON CONFLICT (sweep, model) DO UPDATE SET tag = "
+          "excluded.tag, micro_batch = "
+          "excluded.micro_batch")
+      ->bind(sweep)
+      .bind_text(model)
+      .bind_text(tag)
+      .bind(micro_batch)
+      .run();
+}
+
+std::vector<Store::Binding> Store::bindings(SweepId sweep) const {
+  std::vector<Binding> rows;
+  auto s =
+      impl_->prepared("SELECT model, tag, micro_batch FROM binding WHERE sweep = ? ORDER BY model");
+  s->bind(sweep);
+  while (s->step()) rows.push_back({s->text(0), s->text(1), s->integer(2)});
+  return rows;
+}
+
+int64_t Store::Impl::tag_id(const std::string& tag) {
+  if (const auto found = tags.find(tag); found != tags.end()) return found->second;
+  writing("INSERT INTO tag (text) VALUES (?) ON CONFLICT DO NOTHING")->bind_text(tag).run();
+  auto statement = prepared("SELECT id FROM tag WHERE text = ?");
+  statement->bind_text(tag).step();
+  return tags[tag] = statement->integer(0);
+}
+
+int64_t Store::Impl::worker_id(const std::string& worker) {
+  if (const auto found = workers.find(worker); found != workers.end()) return found->second;
+  writing("INSERT INTO worker (public_key) VALUES (?) ON CONFLICT DO NOTHING")
+      ->bind_text(worker)
+      .run();
+  auto statement = prepared("SELECT id FROM worker WHERE public_key = ?");
+  statement->bind_text(worker).step();
+  return workers[worker] = statement->integer(0);
+}
+
+void Store::name_worker(const std::string& public_key, const std::string& name) {
+  const int64_t id = impl_->worker_id(public_key);
+  impl_->writing("UPDATE worker SET name = ? WHERE id = ? AND name <> ?")
+      ->bind_text(name)
+      .bind(id)
+      .bind_text(name)
+      .run();
+}
+
+int64_t Store::Impl::shard_id(const ShardKey& key) {
+  auto statement = prepared("SELECT id FROM shard WHERE key = ?");
+  return statement->bind_blob(as_bytes(key)).step() ? statement->integer(0) : 0;
+}
+
+void Store::add_shards(StageId stage, int64_t first, const std::vector<ShardKey>& keys,
+                       const std::string& tag) {
+  const int64_t tag_id = impl_->tag_id(tag);
+  for (size_t i = 0; i < keys.size(); ++i) {
+    impl_->writing("INSERT INTO shard (key) VALUES (?) ON CONFLICT DO NOTHING")
+        ->bind_blob(as_bytes(keys[i]))
+        .run();
+    const int64_t shard = sqlite3_changes(impl_->connection->raw()) == 1
+                              ? sqlite3_last_insert_rowid(impl_->connection->raw())
+                              : impl_->shard_id(keys[i]);
+    impl_->writing("INSERT INTO stage_shard VALUES (?, ?, ?, ?)")
+        ->bind(stage)
+        .bind(first + static_cast<int64_t>(i))
+        .bind(shard)
+        .bind(tag_id)
+        .run();
+  }
+}
+
+void Store::clear_shards(StageId stage) {
+  impl_->writing("DELETE FROM stage_shard WHERE stage = ?")->bind(stage).run();
+}
+
+int64_t Store::n_planned(StageId stage) const {
+  auto statement =
+      impl_->prepared("SELECT coalesce(max(number) + 1, 0) FROM stage_shard WHERE stage = ?");
+  statement->bind(stage).step();
+  return statement->integer(0);
+}
+
+ShardKey Store::shard_key(StageId stage, int64_t index) const {
+  auto s = impl_->prepared(
+      "SELECT shard.key FROM stage_shard s JOIN shard ON shard.id = s.shard WHERE s.stage = ? AND "
+      "s.number = ?");
+  if (!s->bind(stage).bind(index).step()) {
+    throw Error("stage " + std::to_string(stage) + " has no shard " + std::to_string(index) +
+                " in the database");
+  }
+  return digest_from_bytes(s->blob(0));
+}
+
+std::vector<std::pair<StageId, int64_t>> Store::places(const ShardKey& key) const {
+  std::vector<std::pair<StageId, int64_t>> rows;
+  auto s = impl_->prepared(
+      "SELECT stage, number FROM stage_shard WHERE shard = (SELECT id FROM shard WHERE key = ?) "
+      "ORDER BY stage, number");
+  s->bind_blob(as_bytes(key));
+  while (s->step()) rows.emplace_back(s->integer(0), s->integer(1));
+  return rows;
+}
+
+std::vector<TagRange> Store::tag_ranges(StageId stage) const {
+  std::vector<TagRange> ranges;
+  auto s = impl_->prepared(
+      "SELECT s.number, tag.text FROM stage_shard s JOIN tag ON tag.id = s.tag WHERE s.stage = ? "
+      "ORDER BY s.number");
+  s->bind(stage);
+  while (s->step()) {
+    const int64_t number = s->integer(0);
+    std::string tag = s->text(1);
+    if (ranges.empty() || ranges.back().tag != tag)
+      ranges.push_back({number, number, std::move(tag)});
+    ranges.back().end = number + 1;
+  }
+  return ranges;
+}
+
+namespace {
+constexpr const char* kDone =
+    " FROM stage_shard s JOIN tag ON tag.id = s.tag WHERE s.stage = ? AND EXISTS (SELECT 1 FROM "
+    "result r WHERE r.shard = s.shard AND "
+    "(r.tag = s.tag OR tag.text = 'any'))";
+}
+
+std::vector<int64_t> Store::done(StageId stage) const {
+  std::vector<int64_t> rows;
+  auto s = impl_->prepared(std::string("SELECT s.number") + kDone + " ORDER BY s.number");
+  s->bind(stage);
+  while (s->step()) rows.push_back(s->integer(0));
+  return rows;
+}
+
+std::vector<int64_t> Store::quarantined(StageId stage) const {
+  std::vector<int64_t> rows;
+  auto s = impl_->prepared(
+      "SELECT s.number FROM stage_shard s JOIN quarantine q ON q.shard = s.shard WHERE s.stage = ? "
+      "ORDER BY s.number");
+  s->bind(stage);
+  while (s->step()) rows.push_back(s->integer(0));
+  return rows;
+}
+
+StageCounts Store::counts(StageId stage) const {
+  StageCounts counts;
+  counts.planned = n_planned(stage);
+  auto s = impl_->prepared(std::string("SELECT count(*)") + kDone);
+  s->bind(stage).step();
+  counts.done = s->integer(0);
+  auto q = impl_->prepared(
+      "SELECT count(*) FROM quarantine q JOIN stage_shard s ON s.shard = q.shard WHERE s.stage = "
+      "?");
+  q->bind(stage).step();
+  counts.quarantined = q->integer(0);
+  return counts;
+}
+
+}  // namespace headcount::store

@@ -1,0 +1,172 @@
+// Finished tables: whole as CBOR (what `results` prints, byte for byte), and as rows behind the
+// views.
+#include "schemas/cbor.h"
+#include "schemas/error.h"
+#include "store/impl.h"
+
+namespace headcount::store {
+namespace {
+
+void put(cbor::Writer& w, const Cell& cell) {
+  if (const auto* integer = std::get_if<int64_t>(&cell)) {
+    w.integer(*integer);
+  } else if (const auto* number = std::get_if<double>(&cell)) {
+    w.number(*number);
+  } else if (const auto* text = std::get_if<std::string>(&cell)) {
+    w.text(*text);
+  } else {
+    w.array(0);  // our CBOR has no null
+  }
+}
+
+Cell get_cell(cbor::Reader& r) {
+  switch (r.peek()) {
+    case cbor::Type::kInteger:
+      return r.integer();
+    case cbor::Type::kNumber:
+      return r.number();
+    case cbor::Type::kText:
+      return std::string(r.text());
+    default:
+      r.array_of(0);
+      return {};
+  }
+}
+
+void put(cbor::Writer& w, const std::vector<std::string>& texts) {
+  w.array(texts.size());
+  for (const auto& text : texts) w.text(text);
+}
+
+std::vector<std::string> get_texts(cbor::Reader& r) {
+  std::vector<std::string> texts;
+  for (uint64_t n = r.array(); n > 0; --n) texts.emplace_back(r.text());
+  return texts;
+}
+
+void put(cbor::Writer& w, const std::vector<std::vector<Cell>>& rows) {
+  w.array(rows.size());
+  for (const auto& row : rows) {
+    w.array(row.size());
+    for (const auto& cell : row) put(w, cell);
+  }
+}
+
+std::vector<std::vector<Cell>> get_rows(cbor::Reader& r) {
+  std::vector<std::vector<Cell>> rows;
+  for (uint64_t n = r.array(); n > 0; --n) {
+    auto& row = rows.emplace_back();
+    for (uint64_t m = r.array(); m > 0; --m) row.push_back(get_cell(r));
+  }
+  return rows;
+}
+
+std::string json_of(const Cell& cell) {
+  if (const auto* integer = std::get_if<int64_t>(&cell)) return to_json(Field(*integer));
+  if (const auto* number = std::get_if<double>(&cell)) return to_json(Field(*number));
+  if (const auto* text = std::get_if<std::string>(&cell)) return to_json(Field(*text));
+  return "null";
+}
+
+/// Columns of table_row that have a place of their own; every other one goes into `point`.
+constexpr const char* kOwn[] = {"layer",      "head",  "mask_prob", "metric", "which", "k",
+                                "prune_seed", "value", "se",        "n",      "model", "dataset"};
+
+bool is_own(const std::string& column) {
+  for (const char* own : kOwn) {
+    if (column == own) return true;
+  }
+  return false;
+}
+
+const Cell* cell_of(const std::vector<std::string>& columns, const std::vector<Cell>& row,
+                    std::string_view name) {
+  for (size_t i = 0; i < columns.size(); ++i) {
+    if (columns[i] == name) return &row[i];
+  }
+  return nullptr;
+}
+
+template <class Skip>
+std::string point_json(const std::vector<std::string>& columns, const std::vector<Cell>& row,
+                       Skip skip) {
+  std::string json = "{";
+  for (size_t i = 0; i < columns.size(); ++i) {
+    if (skip(columns[i])) continue;
+    json += (json.size() > 1 ? ", " : "") + to_json(Field(columns[i])) + ": " + json_of(row[i]);
+  }
+  return json + "}";
+}
+
+}  // namespace
+
+void Store::put_table(StageId stage, const Table& table) {
+  cbor::Writer w;
+  w.array(7);
+  w.text(table.stage);
+  w.text(table.kind);
+  put(w, table.columns);
+  put(w, table.rows);
+  put(w, table.diagnostic_columns);
+  put(w, table.diagnostics);
+  put(w, table.warnings);
+  impl_
+      ->writing(
+          "INSERT INTO stage_table VALUES (?, ?) ON CONFLICT DO UPDATE SET data = excluded.data")
+      ->bind(stage)
+      .bind_blob(w.out)
+      .run();
+  impl_->writing("DELETE FROM table_row WHERE stage = ?")->bind(stage).run();
+  impl_->writing("DELETE FROM table_diagnostic WHERE stage = ?")->bind(stage).run();
+  int64_t number = 0;
+  for (const auto& row : table.rows) {
+    HC_CHECK(row.size() == table.columns.size());
+    auto insert = impl_->writing(
+        "INSERT INTO table_row (stage, number, layer, head, mask_prob, metric, \"which\", k, "
+        "prune_seed, value, se, n, "
+        "model, dataset, point) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+    insert->bind(stage).bind(number++);
+    for (const char* own : kOwn) {
+      const Cell* cell = cell_of(table.columns, row, own);
+      if (cell != nullptr) {
+        insert->bind_cell(*cell);
+      } else {
+        insert->bind_null();
+      }
+    }
+    const std::string point = point_json(table.columns, row, is_own);
+    insert->bind_text(point).run();
+  }
+  number = 0;
+  for (const auto& row : table.diagnostics) {
+    HC_CHECK(row.size() == table.diagnostic_columns.size());
+    const Cell* n_missing = cell_of(table.diagnostic_columns, row, "n_missing");
+    const std::string point = point_json(
+        table.diagnostic_columns, row, [](const std::string& name) { return name == "n_missing"; });
+    impl_->writing("INSERT INTO table_diagnostic VALUES (?, ?, ?, ?)")
+        ->bind(stage)
+        .bind(number++)
+        .bind_cell(n_missing != nullptr ? *n_missing : Cell{})
+        .bind_text(point)
+        .run();
+  }
+}
+
+std::optional<Table> Store::table(StageId stage) const {
+  auto statement = impl_->prepared("SELECT data FROM stage_table WHERE stage = ?");
+  if (!statement->bind(stage).step()) return std::nullopt;
+  cbor::Reader r(statement->blob(0), "the table of a stage");
+  r.array_of(7);
+  Table table;
+  table.stage = r.text();
+  table.kind = r.text();
+  table.columns = get_texts(r);
+  table.rows = get_rows(r);
+  table.diagnostic_columns = get_texts(r);
+  table.diagnostics = get_rows(r);
+  table.warnings = get_texts(r);
+  r.end();
+  return table;
+}
+
+}  // namespace headcount::store
