@@ -1,4 +1,5 @@
-// A spec made whole: checked, its models opened and fingerprinted, its datasets read, its stages expanded into points.
+// A spec made whole: checked, its models opened and fingerprinted, its datasets read, its stages
+// expanded into points.
 #pragma once
 
 #include <memory>
@@ -13,10 +14,12 @@ namespace headcount::experiments {
 struct Stage {
   std::string name;
   const Kind* kind = nullptr;
-  std::vector<Point> points;      // all axes, inherited ones too; scores still absent
-  int input = -1;                 // index of the stage it reads, or -1
-  std::vector<int> input_point;   // per point: which point of that stage
+  std::vector<Point> points;     // all axes, inherited ones too; of scores all but their values
+  int input = -1;                // index of the stage it reads, or -1
+  std::vector<int> input_point;  // per point: which point of that stage
   bool allow_missing = false;
+  std::vector<int64_t>
+      first_shard;  // per point, and the stage's count at the end: see number_shards
 };
 
 /// Owns what points point to. Movable; points stay valid.
@@ -32,12 +35,23 @@ struct Prepared {
   std::vector<Problem> problems;
 };
 
-/// Everything `headcount check` does: parse, outer shape, kinds' keys, axes, stage inputs, then (where those are clean) models and
-/// datasets. Relative paths start at `root`. Files that cannot be read become problems at the key naming them.
+/// Everything `headcount check` does: parse, outer shape, kinds' keys, axes, stage inputs, then
+/// (where those are clean) models and datasets. Relative paths start at `root`; ModelInfo::path is
+/// the path so resolved. Files that cannot be read become problems at the key naming them. Only
+/// models and datasets that a stage uses are opened. Problems come in the order of the file.
 Prepared prepare(std::string_view text, const std::string& file, const std::string& root);
 
-/// Puts an earlier stage's table into the points that read it. `rows` of the table as Kind::aggregate made them.
+/// The keys every stage takes whatever its kind (`scores` apart, which is a table); for
+/// docs/spec.md.
+std::span<const ParamInfo> stage_params();
+
+/// Puts an earlier stage's table into the points of `stage`, which read it: `input` as that stage's
+/// Kind::aggregate made it. Heads that are not in the table, or have no value there, are NaN.
 void attach_scores(Sweep& sweep, int stage, const Table& input);
+
+/// Fills first_shard from Kind::count. prepare() has done it; needed again only where points are
+/// changed by hand.
+void number_shards(Stage& stage);
 
 /// Shard i of the stage, counting through its points in order; and where it belongs.
 int64_t count(const Stage& stage);

@@ -253,6 +253,22 @@ bool too_many(const std::vector<Values>& all, std::string& axes) {
   return beyond;
 }
 
+/// "rows = 512", whether the table writes the key or its value alone.
+std::string example(const ParamInfo& info) {
+  const std::string assigned = std::string(info.name) + " = ";
+  return (info.example.starts_with(assigned) ? "" : assigned) + std::string(info.example);
+}
+
+/// A bar would end the cell.
+std::string in_cell(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (c == '|') out += '\\';
+    out += c;
+  }
+  return out;
+}
+
 std::string in_code(const Field& field) {
   const std::string text = to_json(field);
   return text == "\"\"" ? "(empty)" : "`" + text + "`";
@@ -364,19 +380,15 @@ std::string describe(std::span<const ParamInfo> infos) {
       "| key | takes | list | default | unit | meaning | example |\n"
       "|---|---|---|---|---|---|---|\n";
   for (const auto& info : infos) {
-    std::string takes = expected(info);
-    for (size_t at = 0; (at = takes.find('|', at)) != std::string::npos; at += 2) {
-      takes.replace(at, 1, "\\|");
-    }
     const std::string list = is_list(info.type)
                                  ? (info.axis ? "by nature; list of lists: axis" : "by nature")
                                  : (info.axis ? "axis" : "no");
     const std::string otherwise = info.required    ? "required"
                                   : info.otherwise ? in_code(*info.otherwise)
                                                    : "none";
-    text += "| `" + std::string(info.name) + "` | " + takes + " | " + list + " | " + otherwise +
-            " | " + (info.unit.empty() ? "-" : std::string(info.unit)) + " | " +
-            std::string(info.meaning) + " | `" + std::string(info.example) + "` |\n";
+    text += "| `" + std::string(info.name) + "` | " + in_cell(expected(info)) + " | " + list +
+            " | " + otherwise + " | " + (info.unit.empty() ? "-" : std::string(info.unit)) + " | " +
+            in_cell(info.meaning) + " | `" + example(info) + "` |\n";
   }
   return text;
 }

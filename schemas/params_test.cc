@@ -131,8 +131,9 @@ TEST(Params, DescribesEveryKeyInOneTableRow) {
       "| key | takes | list | default | unit | meaning | example |\n"
       "|---|---|---|---|---|---|---|\n"
       "| `mask_probs` | a list of numbers above 0 and at most 1 | by nature; list of lists: axis "
-      "| none | - | Probabilities. | `[0.5]` |\n"
-      "| `ig_steps` | an integer from 1 to 4096 | axis | `8` | intervals | Intervals. | `[8, 16]` "
+      "| none | - | Probabilities. | `mask_probs = [0.5]` |\n"
+      "| `ig_steps` | an integer from 1 to 4096 | axis | `8` | intervals | Intervals. | `ig_steps "
+      "= [8, 16]` "
       "|\n");
 }
 

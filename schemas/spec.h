@@ -41,8 +41,9 @@ const Value::Member* find_member(const Value::Table& table, std::string_view key
 /// [models.NAME]
 struct ModelSpec {
   std::string name = {};
-  Position at;
+  Position at = {};
   std::string path = {};          // builtin:NAME or a directory
+  Position path_at = {};          // of that key
   std::string dtype = "float32";  // float64 | float32 | bfloat16
   std::string numerics = {};      // "" = the first able worker's tag, "any", or a tag
 };
@@ -50,7 +51,7 @@ struct ModelSpec {
 /// [datasets.NAME]: `task` and the task's own keys, checked by experiments/datasets.
 struct DatasetSpec {
   std::string name = {};
-  Position at;
+  Position at = {};
   std::string task = {};
   Value::Table keys = {};  // all of them, task included
 };
@@ -58,7 +59,7 @@ struct DatasetSpec {
 /// [[stage]]: `name`, `kind` and the kind's own keys, checked and expanded by experiments/sweep.h.
 struct StageSpec {
   std::string name = {};
-  Position at;
+  Position at = {};
   std::string kind = {};
   Value::Table keys = {};  // all of them but name and kind
 };

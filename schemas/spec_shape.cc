@@ -220,6 +220,7 @@ class Shape {
         return found == values.end() ? std::string() : std::get<std::string>(found->second);
       };
       model.path = text("path");
+      if (const auto* path_key = find_member(table, "path")) model.path_at = path_key->at;
       model.dtype = text("dtype");
       model.numerics = text("numerics");
       spec.models.push_back(std::move(model));

@@ -1,0 +1,74 @@
+// An earlier stage's table becomes the scores of the points that read it.
+#include <cmath>
+#include <limits>
+#include <map>
+
+#include "experiments/sweep.h"
+#include "schemas/error.h"
+
+namespace headcount::experiments {
+
+namespace {
+
+constexpr double kMissing = std::numeric_limits<double>::quiet_NaN();
+
+/// One head's value, by point.
+struct HeadValue {
+  int64_t layer, head;
+  double value;
+};
+using PointKey = std::vector<Cell>;
+
+/// The rows of `table` that are means over mask probabilities, by the values of the columns
+/// `names`.
+std::map<PointKey, std::vector<HeadValue>> by_point(const Table& table,
+                                                    const std::vector<std::string>& names) {
+  std::vector<size_t> key_columns;
+  for (const auto& name : names) key_columns.push_back(column(table.columns, name));
+  const size_t layer = column(table.columns, "layer"), head = column(table.columns, "head");
+  const size_t mask_prob = column(table.columns, "mask_prob");
+  const size_t value = column(table.columns, "value");
+  std::map<PointKey, std::vector<HeadValue>> points;
+  for (const auto& row : table.rows) {
+    if (!std::holds_alternative<std::monostate>(row[mask_prob])) continue;
+    PointKey key;
+    for (const size_t i : key_columns) key.push_back(row[i]);
+    const auto* number = std::get_if<double>(&row[value]);
+    points[key].push_back({std::get<int64_t>(row[layer]), std::get<int64_t>(row[head]),
+                           number == nullptr ? kMissing : *number});
+  }
+  return points;
+}
+
+std::vector<double> layer_major(const std::vector<HeadValue>& heads, const models::Config& config) {
+  std::vector<double> values(static_cast<size_t>(config.n_layers * config.n_heads), kMissing);
+  for (const auto& head : heads) {
+    HC_CHECK(head.layer >= 0 && head.layer < config.n_layers);
+    HC_CHECK(head.head >= 0 && head.head < config.n_heads);
+    values[static_cast<size_t>(head.layer * config.n_heads + head.head)] = head.value;
+  }
+  return values;
+}
+
+}  // namespace
+
+void attach_scores(Sweep& sweep, int stage, const Table& input) {
+  Stage& reader = sweep.stages[static_cast<size_t>(stage)];
+  HC_CHECK(reader.input >= 0);
+  const Stage& from = sweep.stages[static_cast<size_t>(reader.input)];
+  if (from.points.empty()) return;
+  const auto& names = from.points.front().column_order;
+  const auto heads = by_point(input, names);
+  for (size_t i = 0; i < reader.points.size(); ++i) {
+    const Point& read = from.points[static_cast<size_t>(reader.input_point[i])];
+    PointKey key;
+    for (const auto& name : names) key.push_back(to_cell(read.columns.at(name)));
+    const auto found = heads.find(key);
+    Point& point = reader.points[i];
+    HC_CHECK(point.scores.has_value());
+    point.scores->value = layer_major(
+        found == heads.end() ? std::vector<HeadValue>{} : found->second, read.model->config);
+  }
+}
+
+}  // namespace headcount::experiments
