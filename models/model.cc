@@ -1,39 +1,84 @@
-// The four questions a Model answers.
+// The four questions a Model answers, by the fast path.
 #include "models/model.h"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/log_softmax.h>
-#include <ATen/ops/ones.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/zeros.h>
 
-#include "models/transformer.h"
+#include "models/passes.h"
 
 namespace headcount::models {
+namespace {
+
+at::Tensor wide_gates(const Model& model, const at::Tensor& gates) {
+  if (!gates.defined()) return gates;
+  const at::Tensor& like = model.weights.embedding;
+  return gates.detach().to(like.device()).to(wide(like.scalar_type())).contiguous();
+}
+
+at::Tensor on(const Model& model, const at::Tensor& t) {
+  return t.to(model.weights.embedding.device()).contiguous();
+}
+
+/// J[b]: each sequence's weighted log-probabilities, summed in order.
+at::Tensor score_of(const Layout& layout, const Batch& batch, const at::Tensor& log_prob) {
+  const at::Tensor own = log_prob.cpu(), weight = batch.weight.cpu().to(at::kDouble).contiguous();
+  at::Tensor score = at::zeros({static_cast<int64_t>(layout.start.size()) - 1}, at::kDouble);
+  for (size_t s = 0; s < layout.sample.size(); ++s) {
+    score.data_ptr<double>()[layout.sample[s]] +=
+        weight.data_ptr<double>()[s] * own.data_ptr<double>()[s];
+  }
+  return score;
+}
+
+at::Tensor log_probs(const Model& model, const Layout& layout, const Batch& batch,
+                     const at::Tensor& gates) {
+  const Ops& ops = ops_for(model.weights.embedding.device());
+  const Tape tape = forward_pass(model, layout, wide_gates(model, gates), ops, false);
+  const at::Tensor rows = head_logits(model, tape.hidden);
+  at::Tensor log_prob = at::empty({rows.size(0)}, rows.options().dtype(at::kDouble)), none;
+  ops.cross_entropy(rows, on(model, batch.target), on(model, batch.weight), log_prob, none);
+  return log_prob;
+}
+
+}  // namespace
 
 GateGradient gate_gradient(const Model& model, const Batch& batch, const at::Tensor& gates) {
-  const at::AutoGradMode recording(true);
-  const at::Tensor variable = gates.detach().to(at::kDouble).requires_grad_(true);
-  const at::Tensor score = forward_score(model, batch, variable);
-  score.sum().backward();
-  return {score.detach().to(at::kDouble).cpu(), variable.grad().cpu()};
+  const at::NoGradGuard no_grad;
+  const Layout layout = layout_of(model, batch);
+  const Ops& ops = ops_for(model.weights.embedding.device());
+  const at::Tensor wide = wide_gates(model, gates);
+  const Tape tape = forward_pass(model, layout, wide, ops, true);
+  at::Tensor rows = head_logits(model, tape.hidden);
+  at::Tensor log_prob = at::empty({rows.size(0)}, rows.options().dtype(at::kDouble));
+  at::Tensor d_logits = rows.scalar_type() == tape.hidden.scalar_type()
+                            ? rows
+                            : at::empty(rows.sizes(), tape.hidden.options());
+  ops.cross_entropy(rows, on(model, batch.target), on(model, batch.weight), log_prob, d_logits);
+  at::Tensor d_hidden = at::empty(tape.hidden.sizes(), tape.hidden.options());
+  at::mm_out(d_hidden, d_logits, model.weights.head);
+  return {score_of(layout, batch, log_prob),
+          backward_pass(model, layout, wide, ops, tape, d_hidden)};
 }
 
 at::Tensor score(const Model& model, const Batch& batch, const at::Tensor& gates) {
   const at::NoGradGuard no_grad;
-  return forward_score(model, batch, gates).to(at::kDouble).cpu();
+  const Layout layout = layout_of(model, batch);
+  return score_of(layout, batch, log_probs(model, layout, batch, gates));
 }
 
 at::Tensor logits(const Model& model, const Batch& batch, const at::Tensor& gates) {
   const at::NoGradGuard no_grad;
-  return forward_logits(model, batch, gates);
+  const Layout layout = layout_of(model, batch);
+  const Ops& ops = ops_for(model.weights.embedding.device());
+  return head_logits(model,
+                     forward_pass(model, layout, wide_gates(model, gates), ops, false).hidden);
 }
 
 at::Tensor target_log_probs(const Model& model, const Batch& batch, const at::Tensor& gates) {
   const at::NoGradGuard no_grad;
-  const at::Tensor log_prob = at::log_softmax(forward_logits(model, batch, gates), -1);
-  return log_prob.gather(1, batch.target.to(log_prob.device()).unsqueeze(1))
-      .squeeze(1)
-      .to(at::kDouble)
-      .cpu();
+  return log_probs(model, layout_of(model, batch), batch, gates).cpu();
 }
 
 }  // namespace headcount::models
