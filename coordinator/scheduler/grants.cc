@@ -103,7 +103,7 @@ void Machine::grant(WorkerState& worker, TagId tag, const Place& place, const Sh
   lease.tag = tag;
   lease.cost = cost;
   attach(lease, place);
-  actions_.push_back(RecordGrant{.key = key, .attempt = lease.attempt, .worker = worker.key});
+  act(RecordGrant{.key = key, .attempt = lease.attempt, .worker = worker.key});
   send_grant(key, add_lease(key, std::move(lease), worker), worker);
 }
 
@@ -121,14 +121,14 @@ void Machine::send_grant(const ShardKey& key, Lease& lease, const WorkerState& w
   lease.sent_at = now_;
   const Place& place = lease.places.front();
   const TagId tag = lease.tag == kUnknown ? kAny : lease.tag;
-  actions_.push_back(SendGrant{.worker = worker.key,
-                               .connection = worker.connection,
-                               .stage = place.stage,
-                               .index = place.index,
-                               .key = key,
-                               .attempt = lease.attempt,
-                               .tag = tags_[static_cast<size_t>(tag)],
-                               .stall_ms = lease.stall_ms});
+  act(SendGrant{.worker = worker.key,
+                .connection = worker.connection,
+                .stage = place.stage,
+                .index = place.index,
+                .key = key,
+                .attempt = lease.attempt,
+                .tag = tags_[static_cast<size_t>(tag)],
+                .stall_ms = lease.stall_ms});
 }
 
 bool Machine::avoided(const Again& again, const RangeState& range, const WorkerState& worker,

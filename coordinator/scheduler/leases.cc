@@ -63,12 +63,12 @@ Lease Machine::end(const ShardKey& key, Outcome outcome, const std::string& mess
   worker.held.erase(key);
   roomier_.push_back(&worker);
   if (lease.tag != kUnknown) worker.rooms[lease.tag].used -= lease.cost;
-  actions_.push_back(EndAttempt{.key = key,
-                                .attempt = lease.attempt,
-                                .outcome = outcome,
-                                .message = message,
-                                .device = device,
-                                .seconds = seconds});
+  act(EndAttempt{.key = key,
+                 .attempt = lease.attempt,
+                 .outcome = outcome,
+                 .message = message,
+                 .device = device,
+                 .seconds = seconds});
   return lease;
 }
 
@@ -85,7 +85,7 @@ void Machine::fail(const ShardKey& key, Outcome outcome, const std::string& mess
                                  found.charges >= 2 * settings_.charges_to_quarantine;
   if ((found.charges >= settings_.charges_to_quarantine && on_enough_workers) ||
       found.losses >= settings_.max_losses) {
-    actions_.push_back(Quarantine{.key = key, .evidence = found.evidence});
+    act(Quarantine{.key = key, .evidence = found.evidence});
     for (const Place& wanted : lease.places) {
       find_stage(wanted.stage)->quarantined.insert(wanted.index);
     }
@@ -191,7 +191,7 @@ void Machine::settle_recorded(const ShardKey& key, TagId tag) {
     was_quarantined |= stage->quarantined.erase(place.index) > 0;
     mark_done(*stage, place.index);
   }
-  if (was_quarantined) actions_.push_back(Forgive{.key = key});
+  if (was_quarantined) act(Forgive{.key = key});
 }
 
 void Machine::mark_done(StageState& stage, int64_t index) {

@@ -203,6 +203,10 @@ class Scheduler::Machine {
   WorkerState* find_worker(const WorkerKey& worker);
   TagId intern(const std::string& tag);
   bool satisfies(TagId tag, TagId range_tag) const { return range_tag == kAny || tag == range_tag; }
+  template <class A>
+  void act(A action) {
+    actions_.emplace_back(std::in_place_type<A>, std::move(action));
+  }
   void send(const WorkerState& worker, Message message);
 
   Settings settings_;

@@ -10,7 +10,7 @@ using Machine = Scheduler::Machine;
 
 void Machine::hello(const WorkerMessage& event, const Hello& message) {
   const auto refuse = [&](std::string reason) {
-    actions_.push_back(Send{event.worker, event.connection, Refused{.reason = std::move(reason)}});
+    act(Send{event.worker, event.connection, Refused{.reason = std::move(reason)}});
   };
   if (message.version != settings_.version) {
     refuse("this worker is headcount " + message.version + ", the coordinator is headcount " +
@@ -51,7 +51,7 @@ void Machine::heartbeat(const WorkerMessage& event, const Heartbeat& message) {
   WorkerState* worker = find_worker(event.worker);
   if (worker == nullptr || !worker->connected || worker->connection != event.connection ||
       worker->incarnation != message.incarnation) {
-    actions_.push_back(Send{event.worker, event.connection, Reintroduce{}});
+    act(Send{event.worker, event.connection, Reintroduce{}});
     return;
   }
   introduce(*worker, message.runners);
@@ -111,7 +111,7 @@ bool Machine::adopt(WorkerState& worker, const Held& held) {
   if (!fits) return false;
   take_up(held.key, held.attempt, places, worker);
   update(worker, leases_.at(held.key), held);
-  actions_.push_back(RecordGrant{.key = held.key, .attempt = held.attempt, .worker = worker.key});
+  act(RecordGrant{.key = held.key, .attempt = held.attempt, .worker = worker.key});
   return true;
 }
 
@@ -131,8 +131,8 @@ void Machine::shard_done(const WorkerMessage& event, ShardDone message) {
   const auto found = leases_.find(key);
   const bool own = found != leases_.end() && found->second.worker == event.worker;
   if (!own && !records_.was_granted(key, event.worker)) {
-    actions_.push_back(Alarm{"worker " + event.worker + " sent a result of shard " + to_hex(key) +
-                             ", which it was never granted"});
+    act(Alarm{"worker " + event.worker + " sent a result of shard " + to_hex(key) +
+              ", which it was never granted"});
     forget_result(event, message);
     return;
   }
@@ -150,7 +150,7 @@ void Machine::shard_done(const WorkerMessage& event, ShardDone message) {
   const std::string device = message.device;
   const double seconds = message.seconds;
   if (!recorded || *recorded != message.hash) {
-    actions_.push_back(RecordResult{.worker = event.worker, .done = std::move(message)});
+    act(RecordResult{.worker = event.worker, .done = std::move(message)});
   }
   if (own && found->second.attempt == attempt) {
     const Lease lease = end(key, Outcome::kDone, "", device, seconds);
@@ -169,21 +169,20 @@ void Machine::shard_done(const WorkerMessage& event, ShardDone message) {
     }
   } else {
     if (!recorded) {
-      actions_.push_back(EndAttempt{.key = key,
-                                    .attempt = attempt,
-                                    .outcome = Outcome::kLate,
-                                    .message = "",
-                                    .device = device,
-                                    .seconds = seconds});
+      act(EndAttempt{.key = key,
+                     .attempt = attempt,
+                     .outcome = Outcome::kLate,
+                     .message = "",
+                     .device = device,
+                     .seconds = seconds});
     }
     settle_recorded(key, tag);
   }
-  actions_.push_back(Send{event.worker, event.connection, ack});
+  act(Send{event.worker, event.connection, ack});
 }
 
 void Machine::forget_result(const WorkerMessage& event, const ShardDone& message) {
-  actions_.push_back(
-      Send{event.worker, event.connection, Revoke{.key = message.key, .attempt = message.attempt}});
+  act(Send{event.worker, event.connection, Revoke{.key = message.key, .attempt = message.attempt}});
 }
 
 void Machine::shard_failed(const WorkerMessage& event, const ShardFailed& message) {
@@ -204,7 +203,7 @@ void Machine::shard_failed(const WorkerMessage& event, const ShardFailed& messag
   }
   if (outcome == Outcome::kOutOfMemory) {
     const Place& place = found->second.places.front();
-    actions_.push_back(OutOfMemory{.stage = place.stage, .index = place.index, .key = message.key});
+    act(OutOfMemory{.stage = place.stage, .index = place.index, .key = message.key});
   }
   fail(message.key, outcome, message.message, message.device);
 }

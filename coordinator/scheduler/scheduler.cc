@@ -142,7 +142,7 @@ void Machine::on(Retry& event) {
   StageState* stage = find_stage(event.stage);
   if (stage == nullptr) return;
   for (const int64_t index : stage->quarantined) {
-    actions_.push_back(Forgive{.key = records_.key(stage->id, index)});
+    act(Forgive{.key = records_.key(stage->id, index)});
     range_of(*stage, index).retry.try_emplace(index);
   }
   stage->quarantined.clear();
@@ -157,11 +157,11 @@ void Machine::on(Restored& event) {
     }
     const std::vector<Place> places = wanted_places(attempt.key);
     if (places.empty()) {
-      actions_.push_back(EndAttempt{.key = attempt.key,
-                                    .attempt = attempt.attempt,
-                                    .outcome = Outcome::kRevoked,
-                                    .message = "no open stage wants it any more",
-                                    .device = ""});
+      act(EndAttempt{.key = attempt.key,
+                     .attempt = attempt.attempt,
+                     .outcome = Outcome::kRevoked,
+                     .message = "no open stage wants it any more",
+                     .device = ""});
       continue;
     }
     WorkerState& worker = workers_[attempt.worker];
@@ -219,8 +219,8 @@ void Machine::complete_stages() {
       ++i;
       continue;
     }
-    actions_.push_back(StageComplete{.stage = stage->id,
-                                     .n_missing = static_cast<int64_t>(stage->quarantined.size())});
+    act(StageComplete{.stage = stage->id,
+                      .n_missing = static_cast<int64_t>(stage->quarantined.size())});
     order_.erase(order_.begin() + static_cast<std::ptrdiff_t>(i));
     stages_.erase(stage->id);
   }
@@ -258,7 +258,7 @@ TagId Machine::intern(const std::string& tag) {
 }
 
 void Machine::send(const WorkerState& worker, Message message) {
-  actions_.push_back(Send{worker.key, worker.connection, std::move(message)});
+  act(Send{worker.key, worker.connection, std::move(message)});
 }
 
 }  // namespace headcount::coordinator
