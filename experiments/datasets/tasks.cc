@@ -144,9 +144,9 @@ const std::vector<ParamInfo>& tokens_params() {
 /// Adds a problem at `name` where it is written, else at the table.
 void complain(const DatasetSpec& spec, const char* name, const std::string& file,
               const std::string& message, std::vector<Problem>& problems) {
-  const Value* value = find(spec.keys, name);
+  const Value::Member* member = find_member(spec.keys, name);
   problems.push_back({.file = file,
-                      .at = value ? value->at : spec.at,
+                      .at = member ? member->at : spec.at,
                       .key = "datasets." + spec.name + "." + name,
                       .message = message});
 }
