@@ -13,10 +13,15 @@
 
 namespace headcount::transport {
 
+struct ClientOptions {
+  int64_t reconnect_ms = 1000;  // the first wait; doubled after each failure up to 32 times that
+  bool curve = true;            // false only in measurements
+};
+
 class Client {
  public:
-  /// Starts connecting to file.address; throws Error only for an address that is none.
-  explicit Client(const KeyFile& file, bool curve = true);
+  /// Starts connecting to file.address; throws Error only for an address or key that is none.
+  explicit Client(const KeyFile& file, ClientOptions options = {});
   Client(Client&&) noexcept;
   Client& operator=(Client&&) noexcept;
   ~Client();
@@ -24,10 +29,9 @@ class Client {
   /// Readable when something may have arrived. Edge-triggered, and send() may swallow an edge:
   /// after every wake-up and after every send(), call receive() until it returns nothing.
   int fd() const;
-  /// Waits up to timeout_ms (-1: for ever) for a message.
+  /// Waits up to timeout_ms (-1: for ever) for a message, or a change that link() has not told yet.
   void wait(int64_t timeout_ms) const;
-  /// One packet; messages are kept for the connection to come up to a limit, beyond it false and
-  /// lost.
+  /// One packet. False while there is no connection, or it takes no more: the messages are lost.
   bool send(const std::vector<Message>& messages);
   /// The messages of the next packet, or nothing. Throws Error when the coordinator speaks another
   /// protocol.

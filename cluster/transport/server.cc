@@ -1,0 +1,176 @@
+#include "cluster/transport/server.h"
+
+#include <atomic>
+#include <cerrno>
+#include <thread>
+#include <zmq.hpp>
+
+#include "schemas/error.h"
+
+namespace headcount::transport {
+namespace {
+
+constexpr int kMaxParts = 4096;
+constexpr size_t kMaxPacketBytes = 512u << 20;
+constexpr const char* kZapAddress = "inproc://zeromq.zap.01";  // where libzmq asks (RFC 27)
+constexpr const char* kZapDomain = "headcount";
+
+// One ZAP request: the peer's public key is allowed and becomes its User-Id, or is refused.
+void answer(zmq::socket_t& socket, AllowList& allowed) {
+  std::vector<std::string> parts;
+  do {
+    zmq::message_t part;
+    if (!socket.recv(part)) return;
+    parts.emplace_back(part.to_string());
+  } while (socket.get(zmq::sockopt::rcvmore));
+  std::string status = "400", text = "key not allowed", user;
+  if (parts.size() >= 7 && parts[0] == "1.0" && parts[5] == "CURVE" && parts[6].size() == 32) {
+    char key[41];
+    zmq_z85_encode(key, reinterpret_cast<const uint8_t*>(parts[6].data()), 32);
+    allowed.refresh();
+    if (allowed.find(key)) {
+      status = "200";
+      text = "OK";
+      user = key;
+    }
+  }
+  const std::string id = parts.size() > 1 ? parts[1] : "";
+  for (const auto& part : {std::string("1.0"), id, status, text, user})
+    socket.send(zmq::buffer(part), zmq::send_flags::sndmore);
+  socket.send(zmq::message_t(), zmq::send_flags::none);
+}
+
+std::string user_of(zmq::message_t& message) {
+  const char* user = zmq_msg_gets(message.handle(), "User-Id");
+  return user == nullptr ? "" : user;
+}
+
+[[noreturn]] void fail_bind(const std::string& address, int error) {
+  switch (error) {
+    case EADDRINUSE:
+      throw Error(address +
+                  " is in use by another program: stop it, or choose another port with --listen");
+    case EACCES:
+      throw Error(address +
+                  " may not be listened on by this user: choose a port above 1023 with --listen");
+    case ENODEV:
+    case EADDRNOTAVAIL:
+      throw Error(address + " is not an address of this machine: choose one with --listen");
+    default:
+      throw Error("cannot listen on " + address + " (" + zmq_strerror(error) +
+                  "): give --listen tcp://HOST:PORT");
+  }
+}
+
+}  // namespace
+
+struct Server::Impl {
+  Impl(const ServerOptions& options, AllowList& list)
+      : allowed(list), curve(options.curve), router(context, zmq::socket_type::router) {
+    if (curve) start_zap();
+    router.set(zmq::sockopt::router_mandatory, true);
+    router.set(zmq::sockopt::linger, 500);
+    router.set(zmq::sockopt::sndhwm, 20000);
+    router.set(zmq::sockopt::rcvhwm, 2000);
+    router.set(zmq::sockopt::maxmsgsize, static_cast<int64_t>(kMaxFrameBytes));
+    router.set(zmq::sockopt::heartbeat_ivl, 5000);
+    router.set(zmq::sockopt::heartbeat_timeout, 20000);
+    router.set(zmq::sockopt::handshake_ivl, 10000);
+    router.set(zmq::sockopt::backlog, 1024);
+    if (curve) {
+      router.set(zmq::sockopt::curve_server, true);
+      router.set(zmq::sockopt::curve_secretkey, options.pair.secret_key);
+      router.set(zmq::sockopt::zap_domain, kZapDomain);
+    }
+    if (zmq_bind(router.handle(), options.address.c_str()) != 0) {
+      const int error = errno;
+      stop();
+      fail_bind(options.address, error);
+    }
+  }
+  ~Impl() { stop(); }
+
+  void start_zap() {
+    zmq::socket_t socket(context, zmq::socket_type::rep);
+    socket.set(zmq::sockopt::linger, 0);
+    socket.bind(kZapAddress);
+    zap = std::thread([this, responder = std::move(socket)]() mutable {
+      try {
+        for (;;) answer(responder, allowed);
+      } catch (const zmq::error_t&) {
+        responder.close();  // the context is being shut down
+      }
+    });
+  }
+
+  void stop() {
+    router.close();
+    context.shutdown();
+    if (zap.joinable()) zap.join();
+  }
+
+  AllowList& allowed;
+  bool curve;
+  zmq::context_t context;
+  zmq::socket_t router;
+  std::thread zap;
+};
+
+Server::Server(const ServerOptions& options, AllowList& allowed)
+    : impl_(std::make_unique<Impl>(options, allowed)) {}
+Server::Server(Server&&) noexcept = default;
+Server::~Server() = default;
+
+std::string Server::address() const { return impl_->router.get(zmq::sockopt::last_endpoint); }
+
+int Server::fd() const { return static_cast<int>(impl_->router.get(zmq::sockopt::fd)); }
+
+void Server::wait(int64_t timeout_ms, int other_fd) const {
+  zmq_pollitem_t items[] = {{impl_->router.handle(), 0, ZMQ_POLLIN, 0},
+                            {nullptr, other_fd, ZMQ_POLLIN, 0}};
+  zmq_poll(items, other_fd >= 0 ? 2 : 1,
+           static_cast<long>(timeout_ms));  // a signal ends it early: no error
+}
+
+std::optional<Incoming> Server::receive() {
+  for (;;) {
+    zmq::message_t route;
+    if (!impl_->router.recv(route, zmq::recv_flags::dontwait)) return std::nullopt;
+    Incoming incoming{.peer = {}, .route = route.to_string(), .packet = {}};
+    int n_parts = 0;
+    size_t size = 0;
+    while (impl_->router.get(zmq::sockopt::rcvmore)) {
+      zmq::message_t part;
+      if (!impl_->router.recv(part)) break;
+      size += part.size();
+      if (n_parts == 0) {
+        incoming.peer = impl_->curve ? user_of(part) : incoming.route;
+        incoming.packet.header = part.to_string();
+      } else if (n_parts < kMaxParts && size <= kMaxPacketBytes) {
+        incoming.packet.frames.push_back(part.to_string());
+      }
+      ++n_parts;
+    }
+    if (n_parts == 0 || n_parts > kMaxParts || size > kMaxPacketBytes) continue;
+    if (impl_->curve && !impl_->allowed.find(incoming.peer)) {
+      send(incoming.route, encode({Refused{"the coordinator does not accept this key (any more): "
+                                           "it was revoked; ask for a new one"}}));
+      continue;
+    }
+    return incoming;
+  }
+}
+
+bool Server::send(const std::string& route, const Packet& packet) {
+  const auto part = [this](const std::string& bytes, bool more) {
+    return zmq_send(impl_->router.handle(), bytes.data(), bytes.size(),
+                    ZMQ_DONTWAIT | (more ? ZMQ_SNDMORE : 0)) >= 0;
+  };
+  if (!part(route, true)) return false;
+  bool sent = part(packet.header, !packet.frames.empty());
+  for (size_t i = 0; i < packet.frames.size(); ++i)
+    sent = part(packet.frames[i], i + 1 < packet.frames.size()) && sent;
+  return sent;
+}
+
+}  // namespace headcount::transport

@@ -1,0 +1,315 @@
+#include <arpa/inet.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <random>
+#include <thread>
+#include <zmq.hpp>
+
+#include "cluster/transport/client.h"
+#include "cluster/transport/keys.h"
+#include "cluster/transport/server.h"
+#include "schemas/error.h"
+
+namespace headcount::transport {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+std::string message_of(const std::function<void()>& body) {
+  try {
+    body();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+/// A state directory with a server on a free port of loopback.
+class TransportTest : public testing::Test {
+ protected:
+  TransportTest() {
+    char name[] = "/tmp/headcount-transport-XXXXXX";
+    state = mkdtemp(name);
+    allowed = std::make_unique<AllowList>(state);
+    start("tcp://127.0.0.1:*");
+  }
+  ~TransportTest() override {
+    server.reset();
+    fs::remove_all(state);
+  }
+  void start(const std::string& address) {
+    server = std::make_unique<Server>(
+        ServerOptions{.address = address, .pair = coordinator_pair(state)}, *allowed);
+  }
+  KeyFile key(const std::string& name, Role role = Role::kWorker) {
+    return create_key(state, role, name, server->address());
+  }
+
+  std::optional<Incoming> next(int64_t timeout_ms = 5000) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(timeout_ms);
+    while (std::chrono::steady_clock::now() < end) {
+      if (auto incoming = server->receive()) return incoming;
+      server->wait(20, -1);
+    }
+    return std::nullopt;
+  }
+  static bool send(Client& client, const std::vector<Message>& messages,
+                   int64_t timeout_ms = 5000) {
+    for (int64_t waited = 0; waited < timeout_ms; waited += 10) {
+      if (client.send(messages)) return true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    return false;
+  }
+  static std::vector<Message> receive(Client& client, int64_t timeout_ms = 5000) {
+    for (int64_t waited = 0; waited < timeout_ms; waited += 20) {
+      if (auto messages = client.receive()) return *messages;
+      client.link();
+      client.wait(20);
+    }
+    return {};
+  }
+  static std::string refusal(Client& client, int64_t timeout_ms = 5000) {
+    for (int64_t waited = 0; waited < timeout_ms; waited += 20) {
+      if (auto link = client.link(); !link.refusal.empty()) return link.refusal;
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+    return "";
+  }
+
+  std::string state;
+  std::unique_ptr<AllowList> allowed;
+  std::unique_ptr<Server> server;
+};
+
+TEST_F(TransportTest, APeerIsNamedByItsKey) {
+  const KeyFile file = key("node-1");
+  Client client(file);
+  ASSERT_TRUE(send(
+      client, {Hello{.version = "1", .incarnation = 3, .host = "h", .runners = {}, .held = {}}}));
+  const auto incoming = next();
+  ASSERT_TRUE(incoming);
+  EXPECT_EQ(incoming->peer, file.pair.public_key);
+  EXPECT_EQ(allowed->find(incoming->peer)->name, "node-1");
+  const auto messages = decode(incoming->packet.header, incoming->packet.frames);
+  EXPECT_EQ(std::get<Hello>(messages[0]).incarnation, 3u);
+  const std::string large(100'000, 's');
+  EXPECT_TRUE(server->send(incoming->route,
+                           encode({Welcome{"1", 500}, Grant{sha256("a"), 1, "m", "t", 1, large}})));
+  const auto back = receive(client);
+  ASSERT_EQ(back.size(), 2u);
+  EXPECT_EQ(std::get<Grant>(back[1]).shard, large);
+  EXPECT_TRUE(client.link().connected);
+}
+
+TEST_F(TransportTest, ARoutingIdDoesNotMakeAPeerSomebodyElse) {
+  const KeyFile victim = key("victim"), thief = key("thief");
+  Client honest(victim);
+  ASSERT_TRUE(send(honest, {Reintroduce{}}));
+  const auto first = next();
+  ASSERT_TRUE(first);
+  zmq::context_t context;
+  zmq::socket_t dealer(context, zmq::socket_type::dealer);
+  dealer.set(zmq::sockopt::linger, 0);
+  dealer.set(zmq::sockopt::routing_id, victim.pair.public_key);
+  dealer.set(zmq::sockopt::curve_serverkey, thief.coordinator_public);
+  dealer.set(zmq::sockopt::curve_publickey, thief.pair.public_key);
+  dealer.set(zmq::sockopt::curve_secretkey, thief.pair.secret_key);
+  dealer.connect(thief.address);
+  dealer.send(zmq::buffer(encode({Reintroduce{}}).header), zmq::send_flags::none);
+  const auto second = next();
+  ASSERT_TRUE(second);
+  EXPECT_EQ(second->peer, thief.pair.public_key);
+}
+
+TEST_F(TransportTest, AnUnknownKeyIsRefusedInOneSentence) {
+  KeyFile stranger = key("node-1");
+  stranger.pair = new_key_pair();
+  Client client(stranger);
+  EXPECT_THAT(refusal(client), HasSubstr("refuses this key"));
+  EXPECT_FALSE(client.send({Reintroduce{}}));
+  EXPECT_FALSE(next(100));
+}
+
+TEST_F(TransportTest, ARevokedKeyIsDroppedWhileConnected) {
+  const KeyFile file = key("node-1");
+  Client client(file);
+  ASSERT_TRUE(send(client, {Reintroduce{}}));
+  ASSERT_TRUE(next());
+  revoke_key(state, "node-1");
+  EXPECT_TRUE(allowed->refresh());
+  EXPECT_TRUE(send(client, {Reintroduce{}}));
+  EXPECT_FALSE(next(200));
+  const auto answer = receive(client);
+  ASSERT_EQ(answer.size(), 1u);
+  EXPECT_THAT(std::get<Refused>(answer[0]).reason, HasSubstr("revoked"));
+  Client again(file);
+  EXPECT_THAT(refusal(again), HasSubstr("revoked"));
+}
+
+TEST_F(TransportTest, AnotherCoordinatorsKeyFileDoesNotConnect) {
+  KeyFile file = key("node-1");
+  file.coordinator_public = new_key_pair().public_key;
+  Client client(file, {.reconnect_ms = 50});
+  EXPECT_THAT(
+      message_of([&] { ask(client, file.address, "coordinator.info", {}, 1000); }),
+      testing::AnyOf(HasSubstr("no coordinator answers"), HasSubstr("not the coordinator")));
+}
+
+TEST_F(TransportTest, GarbageOnThePortIsHarmless) {
+  const std::string address = server->address();
+  const auto port = static_cast<uint16_t>(std::stoi(address.substr(address.rfind(':') + 1)));
+  std::mt19937 random(7);
+  for (int round = 0; round < 20; ++round) {
+    const int fd = socket(AF_INET, SOCK_STREAM, 0);
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_port = htons(port);
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    ASSERT_EQ(connect(fd, reinterpret_cast<sockaddr*>(&to), sizeof to), 0);
+    std::string bytes = round % 2 == 0 ? "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+                                       : std::string("\xff\0\0\0\0\0\0\0\1\x7f\3", 11);
+    for (int i = 0; i < 5000; ++i) bytes.push_back(static_cast<char>(random()));
+    (void)!::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    close(fd);
+  }
+  EXPECT_FALSE(next(200));
+  Client client(key("node-1"));
+  ASSERT_TRUE(send(client, {Reintroduce{}}));
+  EXPECT_TRUE(next());
+}
+
+TEST_F(TransportTest, HostileBytesOfAKeyHolderAreAnErrorOfTheDecoder) {
+  const KeyFile file = key("node-1");
+  zmq::context_t context;
+  zmq::socket_t dealer(context, zmq::socket_type::dealer);
+  dealer.set(zmq::sockopt::linger, 0);
+  dealer.set(zmq::sockopt::curve_serverkey, file.coordinator_public);
+  dealer.set(zmq::sockopt::curve_publickey, file.pair.public_key);
+  dealer.set(zmq::sockopt::curve_secretkey, file.pair.secret_key);
+  dealer.connect(file.address);
+  const std::string nested(100'000, static_cast<char>(0x81));
+  dealer.send(zmq::buffer(nested), zmq::send_flags::none);
+  const auto incoming = next();
+  ASSERT_TRUE(incoming);
+  EXPECT_EQ(incoming->peer, file.pair.public_key);
+  EXPECT_THROW(decode(incoming->packet.header, incoming->packet.frames), Error);
+}
+
+TEST_F(TransportTest, APortInUseIsOneSentence) {
+  const std::string address = server->address();
+  EXPECT_THAT(message_of([&] {
+                Server(ServerOptions{.address = address, .pair = coordinator_pair(state)},
+                       *allowed);
+              }),
+              HasSubstr("in use by another program"));
+  EXPECT_THAT(
+      message_of([&] {
+        Server(ServerOptions{.address = "tcp://192.0.2.1:5555", .pair = coordinator_pair(state)},
+               *allowed);
+      }),
+      HasSubstr("not an address of this machine"));
+  EXPECT_THAT(message_of([&] {
+                Server(ServerOptions{.address = "nonsense", .pair = coordinator_pair(state)},
+                       *allowed);
+              }),
+              HasSubstr("--listen tcp://HOST:PORT"));
+}
+
+TEST_F(TransportTest, AClientFindsARestartedServer) {
+  const KeyFile file = key("node-1");
+  Client client(file, {.reconnect_ms = 20});
+  ASSERT_TRUE(send(client, {Reintroduce{}}));
+  ASSERT_TRUE(next());
+  const uint64_t before = client.link().n_connected;
+  const std::string address = server->address();
+  server.reset();
+  start(address);
+  // What is sent before the break is noticed is lost: the protocol says everything again.
+  bool arrived = false;
+  for (int i = 0; i < 50 && !arrived; ++i) {
+    client.send({Reintroduce{}});
+    arrived = next(100).has_value();
+  }
+  EXPECT_TRUE(arrived);
+  EXPECT_GT(client.link().n_connected, before);
+}
+
+TEST_F(TransportTest, SendingToAGoneConnectionSaysSo) {
+  EXPECT_FALSE(server->send("nobody", encode({Reintroduce{}})));
+}
+
+TEST_F(TransportTest, AQuestionGetsItsAnswer) {
+  const KeyFile file = key("me", Role::kClient);
+  std::thread answering([&] {
+    for (int i = 0; i < 2; ++i) {
+      const auto incoming = next();
+      if (!incoming) return;
+      const auto request =
+          std::get<Request>(decode(incoming->packet.header, incoming->packet.frames)[0]);
+      server->send(incoming->route, encode({Reply{request.number, i == 0, "no such sweep",
+                                                  "{\"verb\": \"" + request.verb + "\"}"}}));
+    }
+  });
+  Client client(file);
+  EXPECT_EQ(ask(client, file.address, "sweep.list", {}, 5000), "{\"verb\": \"sweep.list\"}");
+  EXPECT_EQ(message_of([&] { ask(client, file.address, "sweep.status", {}, 5000); }),
+            "no such sweep");
+  answering.join();
+  EXPECT_THAT(message_of([&] { ask(client, file.address, "sweep.list", {}, 300); }),
+              HasSubstr("did not answer"));
+  KeyFile elsewhere = file;
+  elsewhere.address = "tcp://127.0.0.1:1";
+  Client lost(elsewhere);
+  EXPECT_THAT(message_of([&] { ask(lost, elsewhere.address, "sweep.list", {}, 300); }),
+              HasSubstr("no coordinator answers at tcp://127.0.0.1:1"));
+}
+
+TEST_F(TransportTest, KeyFilesArePrivateAndChecked) {
+  const std::string path = state + "/node-1.key";
+  const KeyFile file = key("node-1");
+  write_key_file(path, file);
+  struct stat found {};
+  ASSERT_EQ(stat(path.c_str(), &found), 0);
+  EXPECT_EQ(found.st_mode & 0777, 0600u);
+  const KeyFile back = read_key_file(path);
+  EXPECT_EQ(back.name, "node-1");
+  EXPECT_EQ(back.address, server->address());
+  EXPECT_EQ(back.pair.secret_key, file.pair.secret_key);
+  chmod(path.c_str(), 0640);
+  EXPECT_THAT(message_of([&] { read_key_file(path); }), HasSubstr("chmod 600 " + path));
+  chmod(path.c_str(), 0600);
+  std::ofstream(path) << "role = worker\n";
+  EXPECT_THAT(message_of([&] { read_key_file(path); }), HasSubstr("not a Headcount key file"));
+  EXPECT_THAT(message_of([&] { read_key_file(state + "/none"); }), HasSubstr("cannot be read"));
+}
+
+TEST_F(TransportTest, KeysAreMadeListedAndRevokedByName) {
+  key("a");
+  key("b", Role::kClient);
+  EXPECT_THAT(message_of([&] { key("a"); }), HasSubstr("a key named a already"));
+  EXPECT_THAT(message_of([&] { key("../a"); }), HasSubstr("cannot name a key"));
+  const auto keys = list_keys(state);
+  ASSERT_EQ(keys.size(), 2u);
+  EXPECT_EQ(keys[1].role, Role::kClient);
+  EXPECT_THAT(message_of([&] { revoke_key(state, "c"); }), HasSubstr("there are: a, b"));
+  revoke_key(state, "a");
+  EXPECT_EQ(list_keys(state).size(), 1u);
+  const KeyFile admin = admin_key(state, "tcp://127.0.0.1:1");
+  EXPECT_EQ(admin.name, "admin");
+  EXPECT_EQ(admin_key(state, "tcp://127.0.0.1:2").pair.public_key, admin.pair.public_key);
+  EXPECT_EQ(read_key_file(admin_key_path(state)).address, "tcp://127.0.0.1:2");
+  fs::remove(admin_key_path(state));
+  EXPECT_EQ(admin_key(state, "tcp://127.0.0.1:2").name, "admin-2");
+}
+
+}  // namespace
+}  // namespace headcount::transport
