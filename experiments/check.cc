@@ -118,7 +118,7 @@ class Checker {
     const auto input = read_input(spec, index, *checked.kind);
     if (input) checked.input = input->stage;
     name_dataset(spec, choices);
-    name_model(spec, input, choices);
+    name_model(spec, *checked.kind, input, choices);
     if (input) match_models(spec, *input);
     if (enough_room(spec, input, choices)) checked.arms = expand(input, *checked.kind, choices);
     return checked;
@@ -161,8 +161,12 @@ class Checker {
   void default_name(const StageSpec& spec, const char* key, const std::vector<Named>& all,
                     std::vector<Choice>& choices) {
     const std::string group = std::string(key) + "s";
+    const bool said = std::any_of(problems_.begin(), problems_.end(),
+                                  [&](const Problem& one) { return one.key.starts_with(key); });
     if (all.size() == 1) {
       for (auto& choice : choices) choice.values[key] = all.front().name;
+    } else if (all.empty() && said) {
+      return;  // what was meant to define it is wrong
     } else if (all.empty()) {
       complain(spec.at, key, "this spec defines none; write a table [" + group + ".NAME]");
     } else {
@@ -181,13 +185,14 @@ class Checker {
   }
 
   /// A stage that reads another takes its models, slowest of all axes, where it names none.
-  void name_model(const StageSpec& spec, const std::optional<Input>& input,
+  void name_model(const StageSpec& spec, const Kind& kind, const std::optional<Input>& input,
                   std::vector<Choice>& choices) {
+    const bool reads = kind.scores_required || headcount::find(spec.keys, "scores") != nullptr;
     if (headcount::find(spec.keys, "model") != nullptr) {
       check_names(spec, "model", spec_.models);
-    } else if (!input) {
+    } else if (!reads) {
       default_name(spec, "model", spec_.models, choices);
-    } else {
+    } else if (input) {
       std::vector<Choice> all;
       for (const auto& model : models_of(*input)) {
         for (Choice choice : choices) {
@@ -377,12 +382,20 @@ class Checker {
 
   bool enough_room(const StageSpec& spec, const std::optional<Input>& input,
                    const std::vector<Choice>& choices) {
-    const size_t inherited = input ? std::max<size_t>(1, input->arms.size()) : 1;
-    if (choices.size() <= kMaxPoints / inherited) return true;
+    if (!input) return true;  // read_params has looked
+    size_t n_points = 0;
+    for (const auto& choice : choices) {
+      const auto model = choice.values.find("model");
+      for (const int arm : input->arms) {
+        n_points +=
+            model != choice.values.end() && model->second == Field(input_arm(*input, arm).model);
+      }
+    }
+    if (n_points <= kMaxPoints) return true;
     complain(spec.at, "scores",
-             "the " + std::to_string(inherited) + " points of stage " + quote(input_name(*input)) +
-                 " times " + std::to_string(choices.size()) + " of this one make more than " +
-                 std::to_string(kMaxPoints) + "; select some, or split them over several specs");
+             "the points of stage " + quote(input_name(*input)) + " times this one's axes make " +
+                 std::to_string(n_points) + " points, more than " + std::to_string(kMaxPoints) +
+                 "; select some, or split them over several specs");
     return false;
   }
 

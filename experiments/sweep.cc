@@ -174,17 +174,35 @@ Stage make_stage(size_t index, const CheckedStage& checked, Sweep& sweep, Opener
   return stage;
 }
 
-/// What the kind itself says of its points, each sentence once.
+/// Whether the kind can be asked: it relies on required values, and on its input's being what was
+/// meant.
+bool can_check(const CheckedStage& checked, const std::vector<CheckedStage>& all) {
+  if (checked.kind == nullptr || checked.arms.empty()) return false;
+  if (checked.kind->scores_required && checked.input < 0) return false;
+  if (checked.input >= 0 && !all[static_cast<size_t>(checked.input)].clean) return false;
+  const Fields& values = checked.arms.front().values;
+  return std::all_of(checked.kind->params.begin(), checked.kind->params.end(),
+                     [&](const ParamInfo& info) {
+                       return !info.required || values.contains(std::string(info.name));
+                     });
+}
+
+/// What the kind itself says of its points: each sentence once, and nothing of a key that is
+/// refused already.
 void check_points(const Stage& stage, size_t index, const Spec& spec,
                   std::vector<Problem>& problems) {
   const StageSpec& written = spec.stages[index];
+  const std::string path = stage_path(index) + ".";
+  std::set<std::string> refused;
+  for (const auto& problem : problems)
+    refused.insert(problem.key.substr(0, problem.key.rfind('[')));
+  for (const auto& problem : problems) refused.insert(problem.key);
   std::set<std::pair<std::string, std::string>> said;
   for (const auto& point : stage.points) {
     if (point.model == nullptr || point.dataset == nullptr) continue;
     stage.kind->check(point, [&](const std::string& key, const std::string& message) {
-      if (!said.emplace(key, message).second) return;
-      problems.push_back(
-          {spec.file, place_of(written, key), stage_path(index) + "." + key, message});
+      if (refused.contains(path + key) || !said.emplace(key, message).second) return;
+      problems.push_back({spec.file, place_of(written, key), path + key, message});
     });
   }
 }
@@ -255,7 +273,8 @@ Prepared prepare(std::string_view text, const std::string& file, const std::stri
   Opener opener(root, sweep, prepared.problems);
   for (size_t i = 0; i < checked.size(); ++i) {
     sweep.stages.push_back(make_stage(i, checked[i], sweep, opener));
-    if (checked[i].clean) check_points(sweep.stages.back(), i, sweep.spec, prepared.problems);
+    if (can_check(checked[i], checked))
+      check_points(sweep.stages.back(), i, sweep.spec, prepared.problems);
   }
   put_in_order(prepared.problems);
   if (!prepared.problems.empty()) return prepared;

@@ -327,7 +327,7 @@ std::string unknown_key(const std::string& key, const std::vector<std::string>& 
   for (size_t i = 0; i < known.size() && known.size() <= kFew; ++i) {
     text += (i == 0 ? "; known here: " : ", ") + known[i];
   }
-  return known.size() > kFew ? text + "; docs/spec.md lists them" : text;
+  return known.size() > kFew ? text + "; docs/spec.md lists the known ones" : text;
 }
 
 std::vector<Choice> read_params(const Value::Table& table, std::span<const ParamInfo> infos,

@@ -74,6 +74,13 @@ std::string syntax_message(std::string_view description) {
                                                    : description);
   std::replace_if(
       text.begin(), text.end(), [](char c) { return c == '\n' || c == '\r'; }, ' ');
+  if (text.find("could not determine value type") != std::string::npos) {
+    text += "; a text needs quotes";
+  } else if (text.find("unescaped control characters") != std::string::npos) {
+    text =
+        "parsing string: found the end of the line or a control character; is the closing quote "
+        "missing?";
+  }
   return "TOML syntax error " + text;
 }
 

@@ -1,0 +1,86 @@
+// Every spec in tests/specs/bad gets exactly the messages in the .txt beside it; every example
+// checks clean. HEADCOUNT_REGENERATE=1 writes the .txt files anew: read the difference before you
+// commit it.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "experiments/sweep.h"
+#include "experiments/test_files.h"
+
+namespace headcount::experiments {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string read(const fs::path& path) {
+  std::ostringstream text;
+  text << std::ifstream(path, std::ios::binary).rdbuf();
+  return text.str();
+}
+
+std::vector<fs::path> specs_in(const fs::path& folder) {
+  std::vector<fs::path> paths;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    if (entry.path().extension() == ".toml") paths.push_back(entry.path());
+  }
+  std::sort(paths.begin(), paths.end());
+  return paths;
+}
+
+bool regenerate() { return std::getenv("HEADCOUNT_REGENERATE") != nullptr; }
+
+TEST(BadSpecs, EachGetsExactlyItsMessages) {
+  const TestFiles files;
+  const auto specs = specs_in(fs::path(HEADCOUNT_SOURCE_DIR) / "tests/specs/bad");
+  EXPECT_GE(specs.size(), 40u);
+  for (const auto& spec : specs) {
+    const Prepared prepared = prepare(read(spec), spec.filename().string(), files.root());
+    EXPECT_FALSE(prepared.sweep) << spec;
+    const std::string messages = files.without_root(to_string(prepared.problems));
+    fs::path expected = spec;
+    expected.replace_extension(".txt");
+    if (regenerate()) std::ofstream(expected, std::ios::binary) << messages;
+    EXPECT_EQ(messages, read(expected)) << spec;
+  }
+}
+
+TEST(BadSpecs, ATextBeyondTheLimitIsRefusedUnread) {
+  const std::string text = "name = \"x\"\n#" + std::string(kMaxSpecBytes, '#');
+  const Prepared prepared = prepare(text, "huge.toml", ".");
+  EXPECT_EQ(to_string(prepared.problems),
+            "huge.toml:1:1: the spec is 1048588 bytes; at most 1048576 are read\n");
+}
+
+TEST(BadSpecs, WhateverIsWrongTheFileIsNamedAndThePlaceIsInIt) {
+  const TestFiles files;
+  for (const auto& spec : specs_in(fs::path(HEADCOUNT_SOURCE_DIR) / "tests/specs/bad")) {
+    const std::string text = read(spec);
+    const auto n_lines = std::count(text.begin(), text.end(), '\n') + 1;
+    for (const auto& problem : prepare(text, "named.toml", files.root()).problems) {
+      EXPECT_EQ(problem.file, "named.toml");
+      EXPECT_GE(problem.at.line, 1) << spec << ": " << to_string(problem);
+      EXPECT_LE(problem.at.line, n_lines) << spec << ": " << to_string(problem);
+      EXPECT_GE(problem.at.column, 1) << spec << ": " << to_string(problem);
+    }
+  }
+}
+
+TEST(GoodSpecs, EveryExampleChecksClean) {
+  const fs::path root = HEADCOUNT_SOURCE_DIR;
+  const auto specs = specs_in(root / "examples");
+  if (specs.empty()) GTEST_SKIP() << "no examples/*.toml";
+  for (const auto& spec : specs) {
+    const Prepared prepared = prepare(read(spec), spec.filename().string(), root.string());
+    EXPECT_EQ(to_string(prepared.problems), "");
+    ASSERT_TRUE(prepared.sweep) << spec;
+    for (const auto& stage : prepared.sweep->stages) EXPECT_GT(count(stage), 0) << spec;
+  }
+}
+
+}  // namespace
+}  // namespace headcount::experiments
