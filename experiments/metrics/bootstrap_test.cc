@@ -1,0 +1,97 @@
+// The bootstrap against the normal theory of a mean, and the laws of counter-based resampling.
+#include "experiments/metrics/bootstrap.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <random>
+#include <vector>
+
+namespace headcount::metrics {
+namespace {
+
+std::vector<double> normal_values(size_t n, unsigned seed) {
+  std::mt19937 random(seed);
+  std::normal_distribution<double> normal(1, 2);
+  std::vector<double> values(n);
+  for (double& value : values) value = normal(random);
+  return values;
+}
+
+Statistic mean_of(const std::vector<double>& values) {
+  return [&values](std::span<const uint32_t> rows) {
+    double sum = 0;
+    for (const uint32_t row : rows) sum += values[row];
+    return sum / static_cast<double>(rows.size());
+  };
+}
+
+TEST(Bootstrap, ErrorOfAMeanIsItsStandardError) {
+  const std::vector<double> values = normal_values(200, 3);
+  const Bootstrapped result = bootstrap({.seed = 9}, values.size(), mean_of(values));
+  const Estimate theory = estimate(values);
+  EXPECT_NEAR(result.value, theory.value, 1e-12);
+  EXPECT_NEAR(result.se, *theory.se, 0.03 * *theory.se);
+  EXPECT_NEAR(result.interval.low, theory.value - 1.96 * *theory.se, 0.1 * *theory.se);
+  EXPECT_NEAR(result.interval.high, theory.value + 1.96 * *theory.se, 0.1 * *theory.se);
+}
+
+TEST(Bootstrap, SameSeedSameResampleWhateverWasDrawnBefore) {
+  std::vector<uint32_t> a(50), b(50), other_seed(50), other_stream(50);
+  resample({.seed = 4}, 17, a);
+  resample({.seed = 4}, 3, b);
+  resample({.seed = 4}, 17, b);
+  resample({.seed = 5}, 17, other_seed);
+  resample({.seed = 4, .stream = 1}, 17, other_stream);
+  EXPECT_EQ(a, b);
+  EXPECT_NE(a, other_seed);
+  EXPECT_NE(a, other_stream);
+}
+
+TEST(Bootstrap, EveryRowIsDrawnEquallyOften) {
+  std::vector<int64_t> drawn(10);
+  std::vector<uint32_t> rows(10);
+  for (uint32_t r = 0; r < 10'000; ++r) {
+    resample({.seed = 2}, r, rows);
+    for (const uint32_t row : rows) ++drawn[row];
+  }
+  double chi_square = 0;  // 9 degrees of freedom: 99.9 % lie below 27.9
+  for (const int64_t count : drawn) {
+    const double off = static_cast<double>(count) - 10'000;
+    chi_square += off * off / 10'000;
+  }
+  EXPECT_LT(chi_square, 27.9);
+}
+
+TEST(Bootstrap, PairingRemovesWhatRowsShare) {
+  const std::vector<double> base = normal_values(100, 5);
+  std::vector<double> better = base;
+  for (double& value : better) value += 0.25;
+  const Bootstrapped paired = paired_difference({.seed = 1}, better, base);
+  EXPECT_NEAR(paired.value, 0.25, 1e-12);
+  EXPECT_LT(paired.se, 1e-12);
+  EXPECT_GT(paired.interval.low, 0.2);
+}
+
+TEST(Bootstrap, OneRowHasNoSpread) {
+  const std::vector<double> values{3};
+  const Bootstrapped result = bootstrap({}, 1, mean_of(values));
+  EXPECT_EQ(result.se, 0);
+  EXPECT_EQ(result.interval, (Interval{3, 3}));
+}
+
+TEST(Bootstrap, UndefinedResamplesAreCountedAndLeftOut) {
+  // Defined only where row 0 was drawn: that misses it with probability (1 - 1/4)^4.
+  const Bootstrapped result =
+      bootstrap({.seed = 6, .n_resamples = 4000}, 4, [](std::span<const uint32_t> rows) {
+        for (const uint32_t row : rows)
+          if (row == 0) return 1.0;
+        return std::numeric_limits<double>::quiet_NaN();
+      });
+  EXPECT_NEAR(result.n_undefined / 4000.0, std::pow(0.75, 4), 0.03);
+  EXPECT_EQ(result.interval, (Interval{1, 1}));
+}
+
+}  // namespace
+}  // namespace headcount::metrics
