@@ -1,0 +1,217 @@
+// Useful GFLOP/s of gate gradients. A pass is one sequence forward and backward to its gates; its
+// useful work is the minimum of numerics-and-validation.md 2.7: (2 + 2) P_body T + 3.5 x the
+// attention's forward + 2 x (2 d V S). The yardstick is the best rate of plain matrix products in
+// the same process, dtype and thread count: 2048^3 and the model's own shapes.
+#include "worker/runner/bench.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/rand.h>
+#include <ATen/ops/randint.h>
+#include <ATen/ops/randn.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "models/cpu_kernels.h"
+#include "models/memory.h"
+#include "models/model.h"
+#include "schemas/error.h"
+
+namespace headcount {
+namespace {
+
+struct Options {
+  int threads = 2;
+  std::string dtype = "float32", device = "cpu";
+  int repeats = 5;
+  int64_t samples = 10;
+};
+
+/// The shape the issues name.
+constexpr int64_t kPositions = 256, kAnswers = 64;
+models::Config shape() {
+  models::Config c;
+  c.family = "llada";
+  c.n_layers = 8;
+  c.n_heads = c.n_kv_heads = 8;
+  c.d_model = 512;
+  c.d_head = 64;
+  c.d_mlp = 1536;
+  c.vocab_size = 32000;
+  c.max_positions = kPositions;
+  c.mask_id = 31999;
+  return c;
+}
+
+double useful_flops(const models::Config& c) {
+  const double d_attn = static_cast<double>(c.n_heads * c.d_head),
+               d_kv = static_cast<double>(c.n_kv_heads * c.d_head);
+  const auto d = static_cast<double>(c.d_model), layers = static_cast<double>(c.n_layers);
+  const double body =
+      layers * (2 * d * d_attn + 2 * d * d_kv + 3 * d * static_cast<double>(c.d_mlp));
+  const double attention = 4 * layers * kPositions * kPositions * d_attn;
+  return 4 * body * kPositions + 3.5 * attention +
+         2 * (2 * d * static_cast<double>(c.vocab_size) * kAnswers);
+}
+
+/// `samples` mask variants of one row: the last kAnswers positions are the answer, all of them
+/// masked and supervised.
+models::Batch make_batch(const models::Config& c, int64_t samples, at::Device device) {
+  at::Tensor ids = at::randint(c.mask_id, {1, kPositions}, at::kLong).repeat({samples, 1});
+  ids.narrow(1, kPositions - kAnswers, kAnswers).fill_(c.mask_id);
+  const int64_t n = samples * kAnswers;
+  return {.ids = ids.to(device),
+          .lengths = {},
+          .sample = at::arange(samples, at::kLong).repeat_interleave(kAnswers),
+          .position = at::arange(kPositions - kAnswers, kPositions, at::kLong).repeat({samples}),
+          .target = at::randint(c.mask_id, {n}, at::kLong),
+          .weight = at::full({n}, 1.0 / kAnswers, at::kDouble)};
+}
+
+/// Seconds of each of `n` calls; on a GPU `done` waits for it.
+template <class F>
+std::vector<double> seconds(int n, const F& call) {
+  std::vector<double> all;
+  for (int i = 0; i < n; ++i) {
+    const auto begin = std::chrono::steady_clock::now();
+    call();
+    all.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+  }
+  std::sort(all.begin(), all.end());
+  return all;
+}
+
+struct ProductRate {
+  std::array<int64_t, 3> shape;  // rows, depth, columns
+  double gflops;
+};
+
+ProductRate product_rate(std::array<int64_t, 3> s, at::ScalarType dtype, at::Device device) {
+  const auto options = at::TensorOptions().dtype(dtype).device(device);
+  const at::Tensor a = at::randn({s[0], s[1]}, options), b = at::randn({s[2], s[1]}, options);
+  at::Tensor out = at::empty({s[0], s[2]}, options);
+  const auto best = seconds(7, [&] {
+    at::mm_out(out, a, b.t());
+    out[0][0].item<double>();  // waits for a GPU
+  });
+  return {s, 2e-9 * static_cast<double>(s[0] * s[1] * s[2]) / best.front()};
+}
+
+std::vector<ProductRate> product_rates(const models::Config& c, int64_t samples,
+                                       at::ScalarType dtype, at::Device device) {
+  const int64_t n = samples * kPositions, d_attn = c.n_heads * c.d_head,
+                d_kv = c.n_kv_heads * c.d_head;
+  std::vector<ProductRate> rates;
+  for (const auto& s : {std::array<int64_t, 3>{2048, 2048, 2048},
+                        {n, c.d_model, d_attn + 2 * d_kv},
+                        {n, d_attn, c.d_model},
+                        {n, c.d_model, 2 * c.d_mlp},
+                        {n, 2 * c.d_mlp, c.d_model},
+                        {n, c.d_mlp, c.d_model},
+                        {samples * kAnswers, c.d_model, c.vocab_size},
+                        {samples * kAnswers, c.vocab_size, c.d_model}}) {
+    rates.push_back(product_rate(s, dtype, device));
+  }
+  return rates;
+}
+
+at::ScalarType scalar_type(const std::string& dtype) {
+  if (dtype == "float64") return at::kDouble;
+  return dtype == "bfloat16" ? at::kBFloat16 : at::kFloat;
+}
+
+nlohmann::ordered_json measure(const Options& o) {
+  const at::NoGradGuard no_grad;
+  models::keep_freed_memory();
+  at::set_num_threads(o.threads);
+  const at::Device device(o.device);
+  const at::ScalarType dtype = scalar_type(o.dtype);
+  const models::Config c = shape();
+  const models::Model model = models::random_model(c, 1, dtype, device);
+  const models::Batch batch = make_batch(c, o.samples, device);
+  const at::Tensor gates = at::rand({o.samples, c.n_layers, c.n_heads}, at::kFloat);
+  std::fprintf(stderr, "bench head-importance: %lld sequences of %lld positions, %s, %d threads\n",
+               static_cast<long long>(o.samples), static_cast<long long>(kPositions),
+               o.dtype.c_str(), o.threads);
+
+  const std::vector<ProductRate> before = product_rates(c, o.samples, dtype, device);
+  models::gate_gradient(model, batch, gates);  // first touches of memory and of the matrix library
+  const std::vector<double> times =
+      seconds(o.repeats, [&] { models::gate_gradient(model, batch, gates); });
+  std::vector<ProductRate> rates = product_rates(c, o.samples, dtype, device);
+  rates.insert(rates.end(), before.begin(), before.end());
+  const double best_product =
+      std::max_element(rates.begin(), rates.end(), [](const auto& a, const auto& b) {
+        return a.gflops < b.gflops;
+      })->gflops;
+
+  const double passes = static_cast<double>(o.samples), median = times[times.size() / 2];
+  const double useful = useful_flops(c) * passes / median / 1e9;
+  nlohmann::ordered_json products = nlohmann::ordered_json::array();
+  for (const ProductRate& rate : rates)
+    products.push_back({{"shape", rate.shape}, {"gflops", rate.gflops}});
+  return {{"bench", "head-importance"},
+          {"device", o.device},
+          {"instructions", device.is_cpu() ? models::cpu_kernels<float>().name : ""},
+          {"dtype", o.dtype},
+          {"threads", o.threads},
+          {"samples", o.samples},
+          {"ratio", useful / best_product},
+          {"useful_gflops", useful},
+          {"best_product_gflops", best_product},
+          {"passes_per_s", passes / median},
+          {"passes_per_s_best", passes / times.front()},
+          {"median_s", median},
+          {"seconds", times},
+          {"useful_gflop_per_pass", useful_flops(c) / 1e9},
+          {"products", products}};
+}
+
+}  // namespace
+
+int bench_head_importance(const std::vector<std::string>& args) {
+  Options o;
+  CLI::App app("Gate gradients per second against the fastest matrix products",
+               "headcount-runner bench head-importance");
+  app.add_option("--threads", o.threads, "CPU threads")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  app.add_option("--dtype", o.dtype)
+      ->check(CLI::IsMember({"float32", "bfloat16", "float64"}))
+      ->capture_default_str();
+  app.add_option("--device", o.device, "cpu or cuda:N")
+      ->check(CLI::IsMember({"cpu"}) | CLI::Validator(
+                                           [](std::string& text) {
+                                             return text.rfind("cuda", 0) == 0
+                                                        ? std::string()
+                                                        : "expected cpu or cuda:N";
+                                           },
+                                           "DEVICE"))
+      ->capture_default_str();
+  app.add_option("--repeats", o.repeats, "timed calls; the median counts")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  app.add_option("--samples", o.samples, "sequences in the micro-batch")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
+  std::vector<std::string> reversed(args.rbegin(), args.rend());
+  try {
+    app.parse(reversed);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  std::printf("%s\n", measure(o).dump().c_str());
+  return 0;
+}
+
+}  // namespace headcount
