@@ -107,6 +107,20 @@ std::string hash(const ModelFiles& files) {
   return to_hex(sha.finish());
 }
 
+/// The built-in models, as a user writes them: "builtin:addition, builtin:addition-gqa".
+std::string builtin_names() {
+  std::vector<std::string> names;
+  std::error_code ignored;
+  for (const fs::directory_entry& entry : fs::directory_iterator(builtin_directory(), ignored)) {
+    if (fs::exists(entry.path() / "config.json", ignored))
+      names.push_back("builtin:" + entry.path().filename().string());
+  }
+  std::sort(names.begin(), names.end());
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
+  return text.empty() ? "none in " + builtin_directory() : text;
+}
+
 }  // namespace
 
 uint64_t file_size(const std::string& file) {
@@ -189,8 +203,11 @@ ModelFiles open_model(const std::string& path) {
   const std::string directory = builtin ? builtin_directory() + "/" + name : path;
   std::error_code error;
   if (!fs::is_directory(directory, error)) {
-    throw Error(builtin ? "there is no built-in model \"" + name + "\" in " + builtin_directory()
-                        : "the model directory " + directory + " does not exist");
+    if (builtin)
+      throw Error("there is no built-in model \"" + name + "\"; there are: " + builtin_names());
+    throw Error(fs::exists(directory, error)
+                    ? directory + " is a file; a model is a directory"
+                    : "the model directory " + directory + " does not exist");
   }
   if (fs::exists(fs::path(directory) / "config.json", error)) return open_llada(directory);
 
