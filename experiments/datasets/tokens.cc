@@ -32,6 +32,7 @@ struct LineReader {
     try {
       json = Json::parse(line, shallow);
     } catch (const Json::parse_error& error) {
+      if (error.byte > line.size()) refuse("not a JSON object: it ends in the middle of a value");
       refuse("not a JSON object: it breaks at byte " + std::to_string(error.byte) + " of " +
              std::to_string(line.size()));
     }
