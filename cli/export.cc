@@ -148,7 +148,8 @@ Fields metadata_of(const Table& table, const Fields& provenance) {
 
 std::string pt(const Table& table, const Fields& provenance) {
   std::map<int64_t, std::vector<float>> scores;
-  for (const auto& [layer, values] : scores_by_prob(table).at("").value) {
+  const HeadScores mean = scores_by_prob(table).at("");
+  for (const auto& [layer, values] : mean.value) {
     for (const double value : values) scores[layer].push_back(static_cast<float>(value));
   }
   return torch_file(scores, metadata_of(table, provenance));
