@@ -1,6 +1,6 @@
 // Fixed rules stream: every gradient is weighted and added as it comes. The adaptive rule keeps a
 // path's gradients, because halving an interval changes the exact increments of nodes it already
-// has.
+// has; why it halves some intervals and not all: docs/adr/0003-adaptive-halves-where-it-changes.md.
 #include "experiments/run/integrate.h"
 
 #include <algorithm>
@@ -141,12 +141,20 @@ Integrals integrate_fixed(const Integration& integration, const ScoreFunction& s
   return out;
 }
 
+/// An interval of the adaptive rule that was halved: what that changed in the vector, and how much
+/// (L2 norm).
+struct Halved {
+  double lo = 0, hi = 1;
+  double middle() const { return lo + (hi - lo) / 2; }
+  std::vector<double> change{};
+  double size = 0;
+};
+
 /// One (row, path) of the adaptive rule.
 struct Refined {
   size_t row = 0, path = 0;
-  int64_t steps = 0;                                 // intervals now
   std::map<double, std::vector<double>> interior{};  // gradients by t in (0, 1)
-  std::vector<double> now{}, before{};  // the vector with `steps` intervals and with half of them
+  std::vector<Halved> halved{};                      // cover [0, 1], not halved again yet
   bool done = false, converged = false;
 };
 
@@ -167,89 +175,128 @@ class Adaptive {
     out_.evaluations.resize(n_rows);
     end_gradient_[0].resize(n_rows);
     end_gradient_[1].resize(n_rows);
+    const auto n = static_cast<double>(integration_.steps);
     for (size_t row = 0; row < n_rows; ++row) {
-      for (size_t path = 0; path < integration_.paths[row].size(); ++path)
-        refined_.push_back({.row = row, .path = path, .steps = integration_.steps});
+      for (size_t path = 0; path < integration_.paths[row].size(); ++path) {
+        Refined r{.row = row, .path = path};
+        for (int64_t k = 0; k < integration_.steps; ++k)
+          r.halved.push_back(
+              {.lo = static_cast<double>(k) / n, .hi = static_cast<double>(k + 1) / n});
+        refined_.push_back(std::move(r));
+      }
     }
-    evaluate_missing(true);
-    for (Refined& r : refined_) r.now = vector_of(r);
-    while (refine()) {
-    }
+    do {
+      evaluate_missing();
+      for (Refined& r : refined_) {
+        if (!r.done) judge(r);
+      }
+    } while (
+        std::any_of(refined_.begin(), refined_.end(), [](const Refined& r) { return !r.done; }));
     gather();
     return std::move(out_);
   }
 
  private:
-  /// Halves the intervals of every (row, path) that may still be halved; false: none was.
-  bool refine() {
-    bool any = false;
-    for (Refined& r : refined_) {
-      if (r.done) continue;
-      if (2 * r.steps + 1 > integration_.max_evaluations) {
-        r.done = true;
-        continue;
-      }
-      r.steps *= 2;
-      any = true;
-    }
-    if (!any) return false;
-    evaluate_missing(false);
-    for (Refined& r : refined_) {
-      if (r.done) continue;
-      r.before = std::move(r.now);
-      r.now = vector_of(r);
-      double change = 0;
-      for (size_t head = 0; head < n_gates_; ++head)
-        change += (r.now[head] - r.before[head]) * (r.now[head] - r.before[head]);
-      const double climb = std::abs(out_.score_one[r.row] - out_.score_base[r.row]);
-      r.converged = std::sqrt(change) <= integration_.tol * std::max(climb, integration_.tol_floor);
-      r.done = r.converged;
-    }
-    return true;
+  const Path& path_of(const Refined& r) const { return integration_.paths[r.row][r.path]; }
+
+  const std::vector<double>& gradient(const Refined& r, double t) const {
+    if (t > 0 && t < 1) return r.interior.at(t);
+    return end_gradient_[t <= 0 ? 0 : 1][r.row];
   }
 
-  /// Evaluates the gradients that the vectors at the present number of steps need and do not have.
-  void evaluate_missing(bool with_ends) {
+  /// Adds factor times the trapezoid of one interval.
+  void add_trapezoid(const Refined& r, double lo, double hi, double factor,
+                     std::vector<double>& total) const {
+    for (const double t : {lo, hi})
+      add_node(path_of(r), {.t = t, .scale = 0.5, .lo = lo, .hi = hi}, factor, gradient(r, t),
+               total);
+  }
+
+  /// Takes note of what halving changed, stops where that is little enough, else halves where it
+  /// was too much.
+  void judge(Refined& r) {
+    std::vector<double> change(n_gates_);
+    for (Halved& h : r.halved) {
+      if (h.change.empty()) {
+        h.change.resize(n_gates_);
+        add_trapezoid(r, h.lo, h.middle(), 1, h.change);
+        add_trapezoid(r, h.middle(), h.hi, 1, h.change);
+        add_trapezoid(r, h.lo, h.hi, -1, h.change);
+        h.size = norm(h.change);
+      }
+      for (size_t head = 0; head < n_gates_; ++head) change[head] += h.change[head];
+    }
+    const double climb = std::abs(out_.score_one[r.row] - out_.score_base[r.row]);
+    const double allowed = integration_.tol * std::max(climb, integration_.tol_floor);
+    r.converged = norm(change) <= allowed;
+    r.done = r.converged || !halve(r, allowed / static_cast<double>(r.halved.size()));
+  }
+
+  /// Halves both parts of every interval whose halving changed more than its share, the worst first
+  /// as far as max_evaluations reaches. False: it reaches for none.
+  bool halve(Refined& r, double share) const {
+    const auto used = static_cast<int64_t>(r.interior.size()) + 2;
+    const auto room =
+        static_cast<size_t>(std::max<int64_t>(0, integration_.max_evaluations - used) / 2);
+    std::vector<size_t> worst;
+    for (size_t i = 0; i < r.halved.size(); ++i) {
+      if (r.halved[i].size > share) worst.push_back(i);
+    }
+    std::stable_sort(worst.begin(), worst.end(),
+                     [&](size_t a, size_t b) { return r.halved[a].size > r.halved[b].size; });
+    worst.resize(std::min(worst.size(), room));
+    std::sort(worst.begin(), worst.end());
+    std::vector<Halved> next;
+    size_t at = 0;
+    for (size_t i = 0; i < r.halved.size(); ++i) {
+      Halved& h = r.halved[i];
+      if (at < worst.size() && worst[at] == i) {
+        ++at;
+        next.push_back({.lo = h.lo, .hi = h.middle()});
+        next.push_back({.lo = h.middle(), .hi = h.hi});
+      } else {
+        next.push_back(std::move(h));
+      }
+    }
+    r.halved = std::move(next);
+    return !worst.empty();
+  }
+
+  /// Evaluates the gradients the halved intervals need and do not have.
+  void evaluate_missing() {
     std::vector<Job> jobs;
     std::vector<Refined*> owner;
     for (Refined& r : refined_) {
       if (r.done) continue;
-      if (with_ends && r.path == 0) {
-        for (const double t : {0.0, 1.0}) {
-          jobs.push_back({r.row, 0, t});
-          owner.push_back(nullptr);
-        }
-      }
-      for (const Node& node : nodes(Rule::kTrapezoid, r.steps)) {
-        if (node.t <= 0 || node.t >= 1 || r.interior.contains(node.t)) continue;
-        jobs.push_back({r.row, r.path, node.t});
+      const auto want = [&](double t) {
+        const bool end = t <= 0 || t >= 1;
+        if (end ? !end_gradient_[t <= 0 ? 0 : 1][r.row].empty() || r.path > 0
+                : r.interior.contains(t))
+          return;
+        jobs.push_back({r.row, end ? 0 : r.path, t});
         owner.push_back(&r);
+        if (!end) r.interior[t];
+      };
+      for (const Halved& h : r.halved) {
+        want(h.lo);
+        want(h.middle());
+        if (h.hi >= 1) want(h.hi);
       }
     }
     evaluator_.evaluate(
         jobs, true,
-        [&](size_t i, double value, std::span<const double> gradient) {
+        [&](size_t i, double value, std::span<const double> computed) {
           const Job& job = jobs[i];
           out_.evaluations[job.row] += 1;
-          std::vector<double> kept(gradient.begin(), gradient.end());
-          if (owner[i]) {
-            owner[i]->interior.emplace(job.t, std::move(kept));
+          std::vector<double> kept(computed.begin(), computed.end());
+          if (job.t > 0 && job.t < 1) {
+            owner[i]->interior[job.t] = std::move(kept);
             return;
           }
-          (job.t == 0 ? out_.score_base : out_.score_one)[job.row] = value;
-          end_gradient_[job.t == 0 ? 0 : 1][job.row] = std::move(kept);
+          (job.t <= 0 ? out_.score_base : out_.score_one)[job.row] = value;
+          end_gradient_[job.t <= 0 ? 0 : 1][job.row] = std::move(kept);
         },
         [&](size_t) { report(); });
-  }
-
-  std::vector<double> vector_of(const Refined& r) const {
-    std::vector<double> total(n_gates_);
-    for (const Node& node : nodes(Rule::kTrapezoid, r.steps)) {
-      const bool end = node.t <= 0 || node.t >= 1;
-      add_node(integration_.paths[r.row][r.path], node, 1,
-               end ? end_gradient_[node.t <= 0 ? 0 : 1][r.row] : r.interior.at(node.t), total);
-    }
-    return total;
   }
 
   void gather() {
@@ -258,25 +305,34 @@ class Adaptive {
     for (const Refined& r : refined_) {
       const double factor = 1 / static_cast<double>(integration_.paths[r.row].size());
       out_.unconverged[r.row] += r.converged ? 0 : 1;
+      std::vector<double> half(n_gates_), change(n_gates_);
+      for (const Halved& h : r.halved) {
+        add_trapezoid(r, h.lo, h.hi, factor, half);
+        for (size_t head = 0; head < n_gates_; ++head) change[head] += factor * h.change[head];
+      }
       for (size_t head = 0; head < n_gates_; ++head) {
-        out_.ig[r.row * n_gates_ + head] += factor * r.now[head];
-        out_.ig_half[r.row * n_gates_ + head] +=
-            factor * (r.before.empty() ? r.now : r.before)[head];
+        out_.ig_half[r.row * n_gates_ + head] += half[head];
+        out_.ig[r.row * n_gates_ + head] += half[head] + change[head];
       }
     }
   }
 
-  /// The share of (row, path) that are done, then how far this round of the others is on the way to
-  /// the limit: grows with every micro-batch, because only growth renews a lease.
+  /// The share of (row, path) that are done, the others by how far they are on the way to their
+  /// limit: grows with every micro-batch, because only growth renews a lease.
   void report() {
     double share = 0;
     for (const Refined& r : refined_) {
-      const auto limit =
-          static_cast<double>(std::max<int64_t>(integration_.max_evaluations, r.steps + 1));
-      const double had = static_cast<double>(r.interior.size());
-      share += r.done ? 1 : std::min(1.0, had / limit);
+      double had = 0;
+      for (const auto& [t, kept] : r.interior) had += kept.empty() ? 0 : 1;
+      share += r.done ? 1 : std::min(1.0, had / static_cast<double>(integration_.max_evaluations));
     }
     progress_(share / static_cast<double>(refined_.size()));
+  }
+
+  double norm(const std::vector<double>& v) const {
+    double sum = 0;
+    for (const double x : v) sum += x * x;
+    return std::sqrt(sum);
   }
 
   const Integration& integration_;

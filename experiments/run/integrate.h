@@ -45,10 +45,13 @@ struct Integrals {
   std::vector<double> ig_half;  // the same with steps / 2; adaptive: one halving before the last;
                                 // empty for odd steps
   std::vector<double> score_one, score_base;  // [rows]
-  /// Adaptive only. The trapezoid's intervals are halved until the L2 norm of the vector's change
-  /// is <= tol * max(|score_one - score_base|, tol_floor), for each (row, path) by itself;
-  /// `unconverged` counts the row's paths for which the next halving would have exceeded
-  /// max_evaluations, `evaluations` the gradients spent on the row.
+  /// Adaptive only. The trapezoid of `steps` intervals, all of them halved once; then those
+  /// intervals are halved again whose last halving changed the vector by more than their share of
+  /// what is allowed, until the L2 norm of the change made by every interval's last halving
+  /// together is <= tol * max(|score_one - score_base|, tol_floor); for each (row, path) by itself.
+  /// ig_half is the vector without those last halvings. `unconverged` counts the row's paths for
+  /// which max_evaluations did not reach (then the worst intervals are halved as far as it does);
+  /// `evaluations` counts the gradients spent on the row.
   std::vector<double> unconverged, evaluations;  // [rows]
 };
 

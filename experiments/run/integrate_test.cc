@@ -245,19 +245,40 @@ TEST(Integrate, SharesEndPointsBetweenPathsAndNodesBetweenTheRuleAndItsHalf) {
   EXPECT_EQ(evaluations(Rule::kMidpoint, 8, 4), 4U * 12 + 2);
 }
 
-TEST(Integrate, AdaptiveStopsOnTheVectorAndIsTheTrapezoidItStoppedAt) {
-  const Integrals i = diagonal({.rule = Rule::kAdaptive, .steps = 4, .tol = 1e-4}, 2, curved);
-  EXPECT_EQ(i.unconverged[0], 0);
-  const auto steps = static_cast<int64_t>(i.evaluations[0]) - 1;
-  EXPECT_GT(steps, 4);
-  const Integrals last = diagonal({.rule = Rule::kTrapezoid, .steps = steps}, 2, curved);
-  expect_near(i.ig, last.ig, 1e-14);
-  expect_near(i.ig_half, last.ig_half, 1e-14);
-  const double bound = 1e-4 * std::max(1.0, i.score_one[0] - i.score_base[0]);
-  EXPECT_LE(std::hypot(i.ig[0] - i.ig_half[0], i.ig[1] - i.ig_half[1]), bound);
-  const Integrals before = diagonal({.rule = Rule::kTrapezoid, .steps = steps / 2}, 2, curved);
-  EXPECT_GT(std::hypot(before.ig[0] - before.ig_half[0], before.ig[1] - before.ig_half[1]), bound);
-  expect_near(i.ig, diagonal({.rule = Rule::kGaussLegendre, .steps = 64}, 2, curved).ig, 1e-4);
+TEST(Integrate, AdaptiveStopsOnTheVectorWithinItsTolerance) {
+  for (const double tol : {1e-2, 1e-4}) {
+    for (const int64_t steps : {1, 3, 4}) {
+      const Integrals i =
+          diagonal({.rule = Rule::kAdaptive, .steps = steps, .tol = tol}, 2, curved);
+      EXPECT_EQ(i.unconverged[0], 0);
+      const double bound = tol * std::max(1.0, i.score_one[0] - i.score_base[0]);
+      EXPECT_LE(std::hypot(i.ig[0] - i.ig_half[0], i.ig[1] - i.ig_half[1]), bound);
+      expect_near(i.ig, diagonal({.rule = Rule::kGaussLegendre, .steps = 64}, 2, curved).ig, bound);
+    }
+  }
+}
+
+TEST(Integrate, AdaptiveHalvedEverywhereIsTheUniformTrapezoid) {
+  // Nothing is little enough for a tolerance of zero: every interval is halved up to the limit.
+  const Integrals i =
+      diagonal({.rule = Rule::kAdaptive, .steps = 4, .max_evaluations = 33, .tol = 0}, 2, curved);
+  EXPECT_EQ(i.unconverged[0], 1);
+  EXPECT_EQ(i.evaluations[0], 33);
+  const Integrals uniform = diagonal({.rule = Rule::kTrapezoid, .steps = 32}, 2, curved);
+  expect_near(i.ig, uniform.ig, 1e-14);
+  expect_near(i.ig_half, uniform.ig_half, 1e-14);
+}
+
+TEST(Integrate, AdaptiveHalvesWhereTheScoreClimbs) {
+  const Closed steep = [](std::span<const double> a, std::span<double> g) {
+    const double t = std::tanh(500 * a[0]);
+    g[0] = 500 * (1 - t * t);
+    return t;
+  };
+  const Integrals i = diagonal({.rule = Rule::kAdaptive, .steps = 4, .tol = 1e-3}, 1, steep);
+  EXPECT_NEAR(i.ig[0], 1, 1e-3);
+  EXPECT_LT(i.evaluations[0], 150);
+  EXPECT_GT(std::abs(diagonal({.rule = Rule::kTrapezoid, .steps = 256}, 1, steep).ig[0] - 1), 0.1);
 }
 
 TEST(Integrate, AdaptiveStopsEachPathByItselfAndCountsTheUnconverged) {

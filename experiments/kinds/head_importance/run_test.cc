@@ -1,0 +1,290 @@
+// head_importance shards on small models: laws (completeness, independence of the block,
+// determinism) and outside witnesses (central differences, a converged composite rule on the
+// shipped model).
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <numeric>
+
+#include "experiments/datasets/addition.h"
+#include "experiments/datasets/dataset.h"
+#include "experiments/kinds/head_importance/head_importance.h"
+#include "experiments/run/batch.h"
+#include "experiments/run/quadrature.h"
+#include "experiments/run/test_model.h"
+
+namespace headcount::experiments::head_importance {
+namespace {
+
+Params params_for(const models::Model& model) {
+  Params params;
+  params.n_layers = model.config.n_layers;
+  params.n_heads = model.config.n_heads;
+  params.layer_last = params.n_layers - 1;
+  if (!model.config.causal) {
+    params.mask_prob = 0.5;
+    params.mask_id = kTestMask;
+  }
+  return params;
+}
+
+Shard shard_of(const Params& params, std::vector<Row> rows, int64_t micro_batch = 16) {
+  return {.kind = "head_importance",
+          .numerics_version = kNumericsVersion,
+          .model = {},
+          .dtype = "float64",
+          .params = to_fields(params),
+          .seed = 3,
+          .micro_batch = micro_batch,
+          .rows = std::move(rows)};
+}
+
+Params stochastic(Params params, int64_t first = 0) {
+  params.path_mode = PathMode::kStochasticThreshold;
+  params.path_first = first;
+  params.path_count = params.path_block = 4;
+  return params;
+}
+
+std::vector<double> of_row(const NamedArray& a, size_t row) {
+  const auto width = static_cast<std::ptrdiff_t>(a.data.size()) / a.shape[0];
+  const auto begin = a.data.begin() + static_cast<std::ptrdiff_t>(row) * width;
+  return {begin, begin + width};
+}
+
+double relative_l2(const std::vector<double>& a, const std::vector<double>& exact) {
+  double difference = 0, norm = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    difference += (a[i] - exact[i]) * (a[i] - exact[i]);
+    norm += exact[i] * exact[i];
+  }
+  return std::sqrt(difference / norm);
+}
+
+TEST(HeadImportance, YieldsThePlannedArraysForEveryRule) {
+  const models::Model model = test_model(false);
+  for (const Quadrature quadrature :
+       {Quadrature::kRight, Quadrature::kLeft, Quadrature::kMidpoint, Quadrature::kTrapezoid,
+        Quadrature::kAdaptive, Quadrature::kGaussLegendre}) {
+    for (const int64_t steps : {4, 5}) {
+      Params params = params_for(model);
+      params.quadrature = quadrature;
+      params.ig_steps = steps;
+      params.max_evaluations = 65;
+      const Shard shard = shard_of(params, {test_row(0), test_row(1)});
+      EXPECT_EQ(mismatch(run_quietly(shard, model), arrays(shard)), "");
+    }
+  }
+  const Shard shard = shard_of(stochastic(params_for(model)), {test_row(0)});
+  EXPECT_EQ(mismatch(run_quietly(shard, model), arrays(shard)), "");
+}
+
+TEST(HeadImportance, SumsToTheClimbOfTheScoreForMasksAndLabelsAndAnyLayerRange) {
+  for (const bool causal : {false, true}) {
+    const models::Model model = test_model(causal);
+    const std::vector<Row> rows = causal ? std::vector{labelled_row(0), labelled_row(1, 12)}
+                                         : std::vector{test_row(0), test_row(1, 12)};
+    for (const int64_t layer_first : {0, 1}) {
+      Params params = params_for(model);
+      params.layer_first = layer_first;
+      params.quadrature = Quadrature::kGaussLegendre;
+      params.ig_steps = 48;
+      params.baseline = 0.1;
+      const Result result = run_quietly(shard_of(params, rows), model);
+      for (size_t row = 0; row < rows.size(); ++row) {
+        const std::vector<double> ig = of_row(array(result, "ig"), row);
+        const double climb =
+            array(result, "score_one").data[row] - array(result, "score_base").data[row];
+        EXPECT_GT(std::abs(climb), 1e-3);
+        EXPECT_NEAR(std::accumulate(ig.begin(), ig.end(), 0.0), climb, 1e-5 * std::abs(climb));
+      }
+    }
+  }
+}
+
+TEST(HeadImportance, OneRightStepIsTheGradientAtOneAsCentralDifferencesSeeIt) {
+  const models::Model model = test_model(false);
+  Params params = params_for(model);
+  params.quadrature = Quadrature::kRight;
+  params.ig_steps = 1;
+  const Row row = test_row(3);
+  const Result result = run_quietly(shard_of(params, {row}), model);
+
+  const Example example =
+      masked_example(row, {.seed = 3, .row_id = row.id, .probability = 0.5}, kTestMask, true);
+  const Example* const asked[] = {&example};
+  const models::Batch batch = make_batch(asked, model);
+  const auto score_at = [&](size_t head, double gate) {
+    std::vector<double> gates(8, 1.0);
+    gates[head] = gate;
+    return to_vector(models::score(model, batch, make_gates(gates, 1, model)))[0];
+  };
+  constexpr double kStep = 1e-5;
+  for (size_t head = 0; head < 8; ++head) {
+    const double expected = (score_at(head, 1 + kStep) - score_at(head, 1 - kStep)) / (2 * kStep);
+    EXPECT_NEAR(array(result, "ig").data[head], expected,
+                1e-6 * std::max(1e-2, std::abs(expected)));
+  }
+}
+
+TEST(HeadImportance, OfARowDoesNotDependOnTheOthersOfItsBlock) {
+  const models::Model model = test_model(false);
+  const Params params = stochastic(params_for(model));
+  const std::vector<Row> rows = {test_row(0), test_row(1, 14), test_row(2, 6)};
+  const Result together = run_quietly(shard_of(params, rows), model);
+  for (size_t row = 0; row < rows.size(); ++row) {
+    const Result alone = run_quietly(shard_of(params, {rows[row]}), model);
+    for (const char* name : {"ig", "ig_half", "score_one", "score_base"}) {
+      const std::vector<double> a = of_row(array(together, name), row), b = array(alone, name).data;
+      for (size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(a[i], b[i], 1e-12) << name;
+    }
+  }
+}
+
+TEST(HeadImportance, GivesTheSameBitsEveryTime) {
+  const models::Model model = test_model(false);
+  const Shard shard = shard_of(stochastic(params_for(model)), {test_row(0), test_row(1, 14)});
+  EXPECT_EQ(digest(run_quietly(shard, model)), digest(run_quietly(shard, model)));
+}
+
+TEST(HeadImportance, DoesNotDependOnTheMicroBatchBeyondRounding) {
+  const models::Model model = test_model(false);
+  const std::vector<Row> rows = {test_row(0), test_row(1, 14)};
+  const Params params = stochastic(params_for(model));
+  const Result small = run_quietly(shard_of(params, rows, 3), model);
+  const Result large = run_quietly(shard_of(params, rows, 200), model);
+  EXPECT_LT(relative_l2(array(small, "ig").data, array(large, "ig").data), 1e-12);
+}
+
+TEST(HeadImportance, DrawsOtherPathsForOtherBlocks) {
+  const models::Model model = test_model(false);
+  const Result a = run_quietly(shard_of(stochastic(params_for(model)), {test_row(0)}), model);
+  const Result b = run_quietly(shard_of(stochastic(params_for(model), 4), {test_row(0)}), model);
+  EXPECT_NE(array(a, "ig").data, array(b, "ig").data);
+  EXPECT_EQ(array(a, "score_one").data, array(b, "score_one").data);
+}
+
+TEST(HeadImportance, RefusesWhatTheModelCannotTake) {
+  const models::Model model = test_model(false);
+  const Params params = params_for(model);
+  const auto message = [&](const Shard& shard) {
+    try {
+      run_quietly(shard, model);
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  Row strange = test_row(0);
+  strange.ids[2] = 16;
+  EXPECT_EQ(message(shard_of(params, {test_row(1), strange})),
+            "row 1 of the shard has token id 16, the model's vocabulary is 0 to 15");
+  EXPECT_EQ(message(shard_of(params, {test_row(0, 33)})),
+            "row 0 of the shard has 33 ids, the model takes 32");
+  Row nothing = test_row(0);
+  nothing.span_end = nothing.span_begin;
+  EXPECT_EQ(message(shard_of(params, {nothing})), "a row has no completion to mask");
+  Params other = params;
+  other.n_heads = 8;
+  EXPECT_EQ(message(shard_of(other, {test_row(0)})),
+            "a head_importance shard for another model shape");
+  Shard unknown = shard_of(params, {test_row(0)});
+  unknown.kind = "divination";
+  EXPECT_NE(message(unknown).find("\"divination\""), std::string::npos);
+}
+
+TEST(HeadImportance, ProgressGrowsToOneAndMayStopTheComputation) {
+  const models::Model model = test_model(false);
+  const Shard shard = shard_of(params_for(model), {test_row(0)}, 2);
+  std::vector<double> seen;
+  run(shard, model, [&](double share) { seen.push_back(share); });
+  EXPECT_TRUE(std::is_sorted(seen.begin(), seen.end()));
+  EXPECT_DOUBLE_EQ(seen.back(), 1);
+  EXPECT_THROW(run(shard, model, [](double) { throw Error("stop"); }), Error);
+}
+
+/// The built-in model's masked training problems.
+std::vector<Row> addition_rows(uint64_t count) {
+  const datasets::addition::Stream stream(datasets::addition::Split::kTrain, 1);
+  std::vector<Row> rows;
+  for (uint64_t i = 0; i < count; ++i) rows.push_back(datasets::addition::row(stream(i), 1));
+  datasets::assign_ids(rows);
+  return rows;
+}
+
+/// The diagonal vector of a row by Gauss-Legendre on panels that shrink geometrically towards zero,
+/// where J of the built-in model is steep: [ratio, 1], [ratio^2, ratio], ..., [0, ratio^(panels -
+/// 1)].
+std::vector<double> composite(const models::Model& model, const Row& row, const Params& params,
+                              int panels, double ratio) {
+  const auto n_heads = static_cast<size_t>(params.n_selected());
+  std::vector<double> total(n_heads);
+  const GaussLegendre rule = gauss_legendre(16);
+  const Example example =
+      masked_example(row, {.seed = 3, .row_id = row.id, .probability = *params.mask_prob},
+                     static_cast<int32_t>(params.mask_id), true);
+  const std::vector<const Example*> asked(rule.x.size(), &example);
+  double hi = 1;
+  for (int panel = 0; panel < panels; ++panel) {
+    const double lo = panel + 1 == panels ? 0 : hi * ratio;
+    std::vector<double> gates;
+    for (const double x : rule.x) gates.insert(gates.end(), n_heads, lo + (hi - lo) * x);
+    const std::vector<double> grad = to_vector(
+        models::gate_gradient(model, make_batch(asked, model),
+                              make_gates(gates, static_cast<int64_t>(rule.x.size()), model))
+            .grad);
+    for (size_t i = 0; i < rule.x.size(); ++i) {
+      for (size_t head = 0; head < n_heads; ++head)
+        total[head] += rule.weight[i] * (hi - lo) * grad[i * n_heads + head];
+    }
+    hi = lo;
+  }
+  return total;
+}
+
+TEST(HeadImportance, AdaptiveOnTheBuiltinModelIsWithinTwoPerMilleOfAConvergedCompositeRule) {
+  const std::string directory = models::builtin_directory() + "/addition";
+  if (!std::filesystem::exists(directory + "/config.json"))
+    GTEST_SKIP() << directory << " is not on this machine";
+  const models::ModelFiles files = models::open_model("builtin:addition");
+  const models::Model single = models::load(files, at::kFloat, at::kCPU);
+  const models::Model exact = models::load(files, at::kDouble, at::kCPU);
+  const std::vector<Row> rows = addition_rows(4);
+  Params params = params_for(single);
+  params.mask_id = single.config.mask_id;
+  params.mask_prob = 0.7;
+  params.quadrature = Quadrature::kAdaptive;
+  params.ig_steps = 4;
+  params.tol = 1e-3;
+  params.max_evaluations = 8193;
+  const Result result = run_quietly(shard_of(params, rows, 64), single);
+
+  const auto n_rows = static_cast<double>(rows.size());
+  std::vector<double> mean(static_cast<size_t>(params.n_selected())), converged(mean.size());
+  double climb = 0, evaluations = 0;
+  for (size_t row = 0; row < rows.size(); ++row) {
+    const std::vector<double> ig = of_row(array(result, "ig"), row);
+    const std::vector<double> witness = composite(exact, rows[row], params, 40, 0.85);
+    if (row == 0) {
+      EXPECT_LT(relative_l2(composite(exact, rows[row], params, 30, 0.8), witness), 3e-4);
+    }
+    for (size_t head = 0; head < ig.size(); ++head) {
+      mean[head] += ig[head] / n_rows;
+      converged[head] += witness[head] / n_rows;
+    }
+    climb +=
+        (array(result, "score_one").data[row] - array(result, "score_base").data[row]) / n_rows;
+    evaluations += array(result, "evaluations").data[row] / n_rows;
+    EXPECT_EQ(array(result, "unconverged").data[row], 0);
+  }
+  const double error = relative_l2(mean, converged);
+  const double residual =
+      std::abs(std::accumulate(mean.begin(), mean.end(), 0.0) - climb) / std::abs(climb);
+  EXPECT_LT(error, 2e-3);
+  EXPECT_LT(residual, 1e-3);
+  std::printf("adaptive at 1e-3: relative L2 %.2e, residual %.2e, %.0f evaluations a row\n", error,
+              residual, evaluations);
+}
+
+}  // namespace
+}  // namespace headcount::experiments::head_importance
