@@ -11,6 +11,7 @@
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <filesystem>
@@ -19,7 +20,9 @@
 
 #include "models/files/tokenizer.h"
 #include "models/generate.h"
+#include "models/passes.h"
 #include "models/transformer.h"
+#include "schemas/error.h"
 
 namespace headcount::models {
 namespace {
@@ -158,6 +161,302 @@ TEST(Stories260K, TellsTheStoryLlama2cTellsGreedily) {
   std::ifstream file(directory + "/golden_greedy_n200.txt");
   const std::string golden{std::istreambuf_iterator<char>(file), {}};
   EXPECT_EQ(tokenizer.decode(greedy(model, tokenizer.encode("", true), 200)), golden);
+}
+
+/// Tiny, bidirectional, two key/value heads shared by six query heads, d_head no multiple of any
+/// vector.
+Config tiny_config() {
+  Config c;
+  c.family = "llada";
+  c.n_layers = 3;
+  c.n_heads = 6;
+  c.n_kv_heads = 2;
+  c.d_model = 36;
+  c.d_head = 6;
+  c.d_mlp = 20;
+  c.vocab_size = 37;
+  c.max_positions = 64;
+  c.mask_id = 36;
+  return c;
+}
+
+/// Weights large enough for attention to be far from uniform.
+Model tiny_model(const Config& config, at::ScalarType dtype, double sharpness = 20) {
+  Model model = random_model(config, 7, dtype, at::kCPU);
+  std::vector<at::Tensor> weights{model.weights.embedding * 30};
+  for (const LayerWeights& w : model.weights.layers) {
+    weights.insert(weights.end(), {w.attn_norm, w.q * sharpness, w.k * sharpness, w.v * 10,
+                                   w.o * 10, w.mlp_norm, w.gate * 10, w.up * 10, w.down * 10});
+  }
+  weights.push_back(model.weights.final_norm);
+  if (!config.tied_head) weights.push_back(model.weights.head * 10);
+  return make_model(config, weights);
+}
+
+/// Three sequences of 9, 50 and 17 positions, padded to 50 with ids that must not matter; one,
+/// seven and three positions supervised.
+Batch ragged_batch(const Config& config, int64_t padding_id = 1) {
+  const at::Tensor lengths = to_tensor({9, 50, 17});
+  at::Tensor ids = (at::arange(150, at::kLong) * 31 % config.vocab_size).reshape({3, 50});
+  for (int64_t b = 0; b < 3; ++b) {
+    const int64_t n = lengths[b].item<int64_t>();
+    ids[b].narrow(0, n, 50 - n).fill_(padding_id);
+  }
+  const at::Tensor sample = to_tensor({0, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2});
+  return {.ids = ids,
+          .lengths = lengths,
+          .sample = sample,
+          .position = to_tensor({8, 0, 3, 4, 20, 21, 33, 49, 2, 5, 16}),
+          .target = to_tensor({3, 0, 36, 5, 20, 21, 33, 1, 2, 5, 16}),
+          .weight =
+              at::tensor(std::vector<double>{1, .1, .2, .1, .3, .1, .1, .1, 1, 1, 1}, at::kDouble)};
+}
+
+at::Tensor some_gates(const Config& c, int64_t n_samples) {
+  return (at::arange(n_samples * c.n_layers * c.n_heads, at::kDouble) * 0.37)
+      .frac()
+      .reshape({n_samples, c.n_layers, c.n_heads});
+}
+
+/// Row `b` of the batch on its own, without padding.
+Batch row_of(const Batch& batch, int64_t b) {
+  const at::Tensor own = batch.sample.eq(b).nonzero().squeeze(1);
+  const auto pick = [&](const at::Tensor& t) { return t.index_select(0, own); };
+  return {.ids = batch.ids[b].narrow(0, 0, batch.lengths[b].item<int64_t>()).unsqueeze(0),
+          .lengths = {},
+          .sample = at::zeros({own.size(0)}, at::kLong),
+          .position = pick(batch.position),
+          .target = pick(batch.target),
+          .weight = pick(batch.weight)};
+}
+
+GateGradient by_autograd(const Model& model, const Batch& batch, const at::Tensor& gates) {
+  const at::Tensor variable = gates.detach().clone().requires_grad_(true);
+  const at::Tensor score = forward_score(model, batch, variable);
+  score.sum().backward();
+  return {score.detach().to(at::kDouble), variable.grad()};
+}
+
+std::vector<Config> shapes() {
+  Config causal = tiny_config();
+  causal.causal = true;
+  causal.rotary = RotaryStyle::kInterleaved;
+  causal.tied_head = true;
+  Config shallow = tiny_config();
+  shallow.n_layers = 1;
+  shallow.n_kv_heads = 6;
+  Config wide_heads = tiny_config();
+  wide_heads.n_layers = 2;
+  wide_heads.n_heads = wide_heads.n_kv_heads = 2;
+  wide_heads.d_model = 176;
+  wide_heads.d_head = 88;
+  return {tiny_config(), causal, shallow, wide_heads};
+}
+
+TEST(GateGradient, OfTheFastPathEqualsAutogradThroughThePlainOne) {
+  for (const Config& config : shapes()) {
+    for (const auto& [dtype, limit] :
+         {std::pair{at::kDouble, 1e-10}, std::pair{at::kFloat, 2e-4}}) {
+      const Model model = tiny_model(config, dtype);
+      const Batch batch = ragged_batch(config);
+      const at::Tensor gates = some_gates(config, 3);
+      const GateGradient fast = gate_gradient(model, batch, gates),
+                         plain = by_autograd(model, batch, gates);
+      EXPECT_GT(plain.grad.abs().max().item<double>(), 0.01);
+      EXPECT_LE(max_difference(fast.score, plain.score), limit);
+      EXPECT_LE(max_difference(fast.grad, plain.grad), limit);
+      EXPECT_LE(max_difference(logits(model, batch, gates), forward_logits(model, batch, gates)),
+                limit);
+    }
+  }
+}
+
+TEST(GateGradient, OfABfloat16ModelIsNearTheFloat32One) {
+  const Config config = tiny_config();
+  const Model narrow = tiny_model(config, at::kBFloat16, 4);
+  std::vector<at::Tensor> weights{narrow.weights.embedding.to(at::kFloat)};
+  for (const LayerWeights& w : narrow.weights.layers) {
+    for (const at::Tensor& t : {w.attn_norm, w.q, w.k, w.v, w.o, w.mlp_norm, w.gate, w.up, w.down})
+      weights.push_back(t.to(at::kFloat));
+  }
+  weights.push_back(narrow.weights.final_norm.to(at::kFloat));
+  weights.push_back(narrow.weights.head.to(at::kFloat));
+  const Model same = make_model(config, weights);
+  const Batch batch = ragged_batch(config);
+  const at::Tensor gates = some_gates(config, 3);
+  const GateGradient found = gate_gradient(narrow, batch, gates),
+                     exact = gate_gradient(same, batch, gates);
+  const auto error = [](const at::Tensor& a, const at::Tensor& b) {
+    return ((a - b).norm() / b.norm()).item<double>();
+  };
+  EXPECT_LE(error(found.score, exact.score), 0.01);
+  EXPECT_LE(error(found.grad, exact.grad), 0.03);
+  EXPECT_EQ(logits(narrow, batch, gates).scalar_type(), at::kFloat);
+}
+
+TEST(GateGradient, AgreesWithCentralDifferencesInFloat64) {
+  const auto check = [](const Model& model, const Batch& batch, const at::Tensor& gates) {
+    const at::Tensor grad = gate_gradient(model, batch, gates).grad;
+    const double size = grad.abs().max().item<double>();
+    constexpr double kStep = 1e-5;
+    for (int64_t i = 0; i < gates.size(1) * gates.size(2); ++i) {
+      at::Tensor up = gates.clone(), down = gates.clone();
+      up.view({gates.size(0), -1}).select(1, i) += kStep;
+      down.view({gates.size(0), -1}).select(1, i) -= kStep;
+      const at::Tensor difference =
+          (score(model, batch, up) - score(model, batch, down)) / (2 * kStep);
+      EXPECT_LE(max_difference(difference, grad.reshape({gates.size(0), -1}).select(1, i)),
+                1e-6 * size)
+          << "gate " << i;
+    }
+  };
+  const Config config = tiny_config();
+  check(tiny_model(config, at::kDouble), ragged_batch(config), some_gates(config, 3));
+
+  const std::string directory = shared("data/weights/stories260K");
+  SKIP_WITHOUT(directory);
+  const Model stories = load(open_model(directory), at::kDouble, at::kCPU);
+  const json golden = read_json(directory + "/golden_nll.json");
+  const std::vector<int64_t> all = golden["ids"];
+  std::vector<std::pair<int64_t, int64_t>> next;
+  for (size_t i = 0; i + 1 < 48; ++i) next.emplace_back(i, all[i + 1]);
+  check(stories, one_sequence({all.begin(), all.begin() + 48}, next),
+        some_gates(stories.config, 1));
+}
+
+TEST(Gates, OfOneChangeNothingBitForBit) {
+  for (const at::ScalarType dtype : {at::kDouble, at::kFloat, at::kBFloat16}) {
+    const Config config = tiny_config();
+    const Model model = tiny_model(config, dtype);
+    const Batch batch = ragged_batch(config);
+    const at::Tensor ones = at::ones({3, config.n_layers, config.n_heads}, at::kDouble);
+    EXPECT_TRUE(score(model, batch, ones).equal(score(model, batch, {})));
+    EXPECT_TRUE(gate_gradient(model, batch, ones).score.equal(score(model, batch, {})));
+    EXPECT_TRUE(logits(model, batch, ones).equal(logits(model, batch, {})));
+  }
+}
+
+TEST(Gates, TheSameCallGivesTheSameBits) {
+  const Config config = tiny_config();
+  const Model model = tiny_model(config, at::kFloat);
+  const Batch batch = ragged_batch(config);
+  const GateGradient first = gate_gradient(model, batch, some_gates(config, 3));
+  for (int i = 0; i < 3; ++i) {
+    const GateGradient again = gate_gradient(model, batch, some_gates(config, 3));
+    EXPECT_TRUE(again.grad.equal(first.grad));
+    EXPECT_TRUE(again.score.equal(first.score));
+  }
+}
+
+TEST(Gates, OfADeadHeadHaveNoGradientAtAll) {
+  const Config config = tiny_config();
+  const Model model = tiny_model(config, at::kFloat);
+  for (const LayerWeights& w : model.weights.layers)
+    w.o.narrow(1, 4 * config.d_head, config.d_head).zero_();
+  const at::Tensor grad = gate_gradient(model, ragged_batch(config), some_gates(config, 3)).grad;
+  EXPECT_EQ(grad.select(2, 4).abs().max().item<double>(), 0);
+  EXPECT_GT(grad.select(2, 3).abs().min().item<double>(), 0);
+}
+
+TEST(Gates, OfManySamplesAreThoseOfEachAloneAndPaddingIsNotSeen) {
+  for (const Config& config : shapes()) {
+    const Model model = tiny_model(config, at::kDouble);
+    const Batch batch = ragged_batch(config);
+    const at::Tensor gates = some_gates(config, 3);
+    const GateGradient together = gate_gradient(model, batch, gates);
+    for (int64_t b = 0; b < 3; ++b) {
+      const GateGradient alone = gate_gradient(model, row_of(batch, b), gates.narrow(0, b, 1));
+      EXPECT_LE(max_difference(alone.grad[0], together.grad[b]), 1e-12);
+      EXPECT_LE(max_difference(alone.score[0], together.score[b]), 1e-12);
+    }
+    EXPECT_TRUE(gate_gradient(model, ragged_batch(config, 30), gates).grad.equal(together.grad))
+        << "padding ids were read";
+  }
+}
+
+TEST(Gates, FollowTheirHeadsWhenHeadsArePermuted) {
+  Config config = tiny_config();
+  config.n_kv_heads = config.n_heads;
+  const Model model = tiny_model(config, at::kDouble);
+  const at::Tensor order = to_tensor({3, 0, 5, 1, 4, 2});
+  const at::Tensor columns =
+      (order.unsqueeze(1) * config.d_head + at::arange(config.d_head, at::kLong)).flatten();
+  std::vector<at::Tensor> weights{model.weights.embedding};
+  for (const LayerWeights& w : model.weights.layers) {
+    weights.insert(weights.end(), {w.attn_norm, w.q.index_select(0, columns),
+                                   w.k.index_select(0, columns), w.v.index_select(0, columns),
+                                   w.o.index_select(1, columns), w.mlp_norm, w.gate, w.up, w.down});
+  }
+  weights.push_back(model.weights.final_norm);
+  weights.push_back(model.weights.head);
+  const Batch batch = ragged_batch(config);
+  const at::Tensor gates = some_gates(config, 3);
+  const at::Tensor before = gate_gradient(model, batch, gates).grad;
+  const at::Tensor after =
+      gate_gradient(make_model(config, weights), batch, gates.index_select(2, order)).grad;
+  EXPECT_LE(max_difference(after, before.index_select(2, order)), 1e-12);
+}
+
+TEST(Ops, InPlainAtenGiveWhatTheLoopsGive) {
+  for (const Config& config : shapes()) {
+    const Model model = tiny_model(config, at::kDouble);
+    const Batch batch = ragged_batch(config);
+    const Layout layout = layout_of(model, batch);
+    const at::Tensor gates = some_gates(config, 3);
+    const Tape loops = forward_pass(model, layout, gates, ops_for(at::kCPU), true);
+    const Tape plain = forward_pass(model, layout, gates, aten_ops(), true);
+    EXPECT_LE(max_difference(loops.hidden, plain.hidden), 1e-11);
+    const at::Tensor d_hidden =
+        at::ones(loops.hidden.sizes(), at::kDouble) * 0.1 + loops.hidden * 0.05;
+    EXPECT_LE(
+        max_difference(backward_pass(model, layout, gates, ops_for(at::kCPU), loops, d_hidden),
+                       backward_pass(model, layout, gates, aten_ops(), plain, d_hidden)),
+        1e-10);
+    const at::Tensor rows = head_logits(model, loops.hidden);
+    at::Tensor d_loops = at::zeros(rows.sizes(), at::kDouble), d_plain = d_loops.clone();
+    at::Tensor p_loops = at::zeros({rows.size(0)}, at::kDouble), p_plain = p_loops.clone();
+    ops_for(at::kCPU).cross_entropy(rows, batch.target, batch.weight, p_loops, d_loops);
+    aten_ops().cross_entropy(rows, batch.target, batch.weight, p_plain, d_plain);
+    EXPECT_LE(max_difference(p_loops, p_plain), 1e-12);
+    EXPECT_LE(max_difference(d_loops, d_plain), 1e-12);
+  }
+}
+
+TEST(Load, RefusesWeightsThatAreNotFinite) {
+  const std::string from = shared("data/goldens/llada");
+  SKIP_WITHOUT(from);
+  std::string directory = testing::TempDir() + "headcount-nan-XXXXXX";
+  ASSERT_NE(::mkdtemp(directory.data()), nullptr);
+  for (const char* name : {"config.json", "model.safetensors"})
+    std::filesystem::copy(from + "/" + name, directory);
+  std::filesystem::permissions(directory + "/model.safetensors", std::filesystem::perms::owner_all);
+  const ModelFiles files = open_model(directory);
+  {
+    std::fstream file(directory + "/model.safetensors",
+                      std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(static_cast<std::streamoff>(files.tensors[5].offset));
+    file.write("\0\0\xc0\x7f", 4);
+  }
+  try {
+    load(files, at::kFloat, at::kCPU);
+    ADD_FAILURE() << "NaN weights were accepted";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("weight " + files.tensors[5].name + " holds NaN"),
+              std::string::npos)
+        << error.what();
+  }
+  std::filesystem::remove_all(directory);
+}
+
+TEST(RandomModel, HasTheDeviationItPromises) {
+  const Config config = tiny_config();
+  const Model model = random_model(config, 3, at::kDouble, at::kCPU);
+  EXPECT_NEAR(model.weights.head.std().item<double>(), 0.02, 0.001);
+  EXPECT_NEAR(model.weights.head.mean().item<double>(), 0, 0.002);
+  EXPECT_FALSE(
+      random_model(config, 4, at::kDouble, at::kCPU).weights.head.equal(model.weights.head));
+  EXPECT_TRUE(
+      random_model(config, 3, at::kDouble, at::kCPU).weights.head.equal(model.weights.head));
 }
 
 }  // namespace
