@@ -1,0 +1,215 @@
+// Plans and curves of head_pruning against numbers worked out by hand.
+#include "experiments/kinds/head_pruning/head_pruning.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "experiments/kinds/fixture.h"
+
+namespace headcount::experiments::head_pruning {
+namespace {
+
+using fixture::cell;
+using fixture::complaints;
+using fixture::diagnostic;
+using fixture::keys;
+using fixture::number;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using Texts = std::vector<std::string>;
+
+const Kind& kind() { return *find_kind("head_pruning"); }
+const ModelInfo kModel = fixture::masked_model();
+
+/// Scores 4, 3, 2, 1 of heads 0 to 3, made from the rows of `scored` with one mask of probability
+/// 0.5.
+Point scored_point(const datasets::Dataset& rows, const Fields& fields,
+                   const datasets::Dataset& scored) {
+  Point point = fixture::point(kind(), kModel, rows, fields);
+  Scores scores{.stage = "importance",
+                .value = {4, 3, 2, 1},
+                .row_ids = {},
+                .values = {{"mask_probs", std::vector<double>{0.5}}, {"mask_samples", int64_t{1}}}};
+  for (const Row& row : scored.rows) scores.row_ids.push_back(row.id);
+  point.scores = scores;
+  return point;
+}
+
+Fields ks(std::vector<int64_t> k) { return {{"k", std::move(k)}}; }
+
+TEST(HeadPruningPlan, ArmsAreTheBaselineThenEachSetInOrder) {
+  const auto rows = fixture::masked_rows(4);
+  Fields fields = ks({2, 0, 1});
+  fields["prune_seeds"] = int64_t{2};
+  const auto point = scored_point(rows, fields, {});
+  EXPECT_THAT(arms(point),
+              ElementsAre(Arm{"none", 0, -1}, Arm{"most", 1, -1}, Arm{"most", 2, -1},
+                          Arm{"least", 1, -1}, Arm{"least", 2, -1}, Arm{"random", 1, 0},
+                          Arm{"random", 2, 0}, Arm{"random", 1, 1}, Arm{"random", 2, 1}));
+  EXPECT_EQ(kind().count(point), 9);
+}
+
+TEST(HeadPruningPlan, ItsShardsAreEvaluationsWithCommonMasks) {
+  const auto rows = fixture::masked_rows(4);
+  const auto point = scored_point(rows, ks({1, 2}), {});
+  const Shard none = kind().shard(point, 0), most = kind().shard(point, 2);
+  EXPECT_EQ(none.kind, "evaluate");
+  EXPECT_EQ(none.seed, most.seed);
+  EXPECT_EQ(none.rows, most.rows);
+  EXPECT_THAT(evaluate::params_of(none).pruned, IsEmpty());
+  EXPECT_THAT(evaluate::params_of(most).pruned, ElementsAre(0, 1));
+  const Kind& evaluation = *find_kind("evaluate");
+  const auto alone = fixture::point(evaluation, kModel, rows,
+                                    {{"metrics", Texts{"loss"}},
+                                     {"mask_probs", std::vector<double>{0.5}},
+                                     {"mask_samples", int64_t{1}},
+                                     {"pruned", std::vector<int64_t>{0, 1}}});
+  EXPECT_EQ(key(evaluation.shard(alone, 0)), key(most));
+}
+
+TEST(HeadPruningPlan, MorePruneSeedsAndMoreKCostOnlyTheirOwnShards) {
+  const auto rows = fixture::masked_rows(4);
+  Fields few = ks({1}), more = ks({1, 2});
+  few["prune_seeds"] = int64_t{2};
+  more["prune_seeds"] = int64_t{3};
+  const auto before = keys(kind(), scored_point(rows, few, {})),
+             after = keys(kind(), scored_point(rows, more, {}));
+  for (const auto& one : before) EXPECT_EQ(after.count(one), 1u);
+}
+
+TEST(HeadPruningCheck, NamesTheFix) {
+  const auto rows = fixture::masked_rows(4);
+  EXPECT_THAT(complaints(kind(), scored_point(rows, ks({1, 3}), {})), IsEmpty());
+  EXPECT_THAT(complaints(kind(), scored_point(rows, ks({1, 4}), {})),
+              ElementsAre(HasSubstr("k: expected fewer than the 4 scored heads")));
+  Fields layer = ks({2});
+  layer["scope"] = std::string("layer");
+  EXPECT_THAT(complaints(kind(), scored_point(rows, layer, {})),
+              ElementsAre(HasSubstr("the 2 scored heads of a layer")));
+  Fields accuracy = ks({1});
+  accuracy["metrics"] = Texts{"accuracy"};
+  EXPECT_THAT(complaints(kind(), scored_point(rows, accuracy, {})),
+              ElementsAre(HasSubstr("needs rows with choices")));
+}
+
+/// Loss of row i without heads S: i + sum of (4 - head) over S.
+std::optional<Result> worked_out(const Shard& shard) {
+  double lost = 0;
+  for (const int64_t head : evaluate::params_of(shard).pruned)
+    lost += static_cast<double>(4 - head);
+  return fixture::result_of(shard, [&](const std::string& name, const Row& row, size_t) {
+    return name == "tokens" ? 2.0 : 2 * (static_cast<double>(row.id - 1000) + lost);
+  });
+}
+
+TEST(HeadPruningTable, CurvesAndAreasAreThoseWorkedOutByHand) {
+  const auto rows = fixture::masked_rows(3);
+  const auto point = scored_point(rows, ks({1, 2}), {});
+  const Table table = fixture::table(kind(), point, worked_out);
+  EXPECT_THAT(table.columns, ElementsAre("metric", "which", "k", "prune_seed", "value", "se", "n",
+                                         "model", "dataset"));
+  const Cell loss = std::string("loss"), most = std::string("most"), least = std::string("least");
+  const auto value = [&](const Cell& which, int64_t k) {
+    const auto found = fixture::rows_with(table, {loss, which, k, Cell()});
+    EXPECT_EQ(found.size(), 1u);
+    return number(cell(table, found.at(0), "value"));
+  };
+  EXPECT_DOUBLE_EQ(value(std::string("none"), 0), 1);
+  EXPECT_DOUBLE_EQ(value(most, 1), 5);
+  EXPECT_DOUBLE_EQ(value(most, 2), 8);
+  EXPECT_DOUBLE_EQ(value(least, 1), 2);
+  EXPECT_DOUBLE_EQ(value(least, 2), 4);
+  const auto row = fixture::rows_with(table, {loss, most, int64_t{1}, Cell()}).at(0);
+  EXPECT_DOUBLE_EQ(number(cell(table, row, "se")), 1 / std::sqrt(3.0));
+  // Gaps 0, 3, 4 at shares 0, 1/4, 2/4: area (1.5 + 3.5) / 4, the same for every row.
+  EXPECT_DOUBLE_EQ(number(diagnostic(table, 0, "abc")), 1.25);
+  EXPECT_DOUBLE_EQ(number(diagnostic(table, 0, "abc_low")), 1.25);
+  EXPECT_DOUBLE_EQ(number(diagnostic(table, 0, "abc_high")), 1.25);
+  const double random_most = number(diagnostic(table, 0, "random_most")),
+               least_random = number(diagnostic(table, 0, "least_random"));
+  EXPECT_NEAR(random_most + least_random, 1.25, 1e-12);
+  EXPECT_LT(number(diagnostic(table, 0, "random_most_low")),
+            random_most);  // prune seeds differ, so the interval is open
+  EXPECT_GT(number(diagnostic(table, 0, "random_most_high")), random_most);
+}
+
+TEST(HeadPruningTable, RandomIsTheMeanOverSeedsAndEachSeedHasItsRow) {
+  const auto rows = fixture::masked_rows(3);
+  const auto point = scored_point(rows, ks({1}), {});
+  const Table table = fixture::table(kind(), point, worked_out);
+  double sum = 0;
+  for (int64_t seed = 0; seed < 10; ++seed) {
+    const auto one =
+        fixture::rows_with(table, {std::string("loss"), std::string("random"), int64_t{1}, seed});
+    ASSERT_EQ(one.size(), 1u);
+    sum += number(cell(table, one[0], "value"));
+  }
+  const auto mean =
+      fixture::rows_with(table, {std::string("loss"), std::string("random"), int64_t{1}, Cell()});
+  ASSERT_EQ(mean.size(), 1u);
+  EXPECT_NEAR(number(cell(table, mean[0], "value")), sum / 10, 1e-12);
+  EXPECT_EQ(cell(table, mean[0], "n"), Cell(int64_t{3}));
+}
+
+TEST(HeadPruningTable, ExactMatchCountsMoreAsBetter) {
+  const auto rows = fixture::masked_rows(2);
+  Fields fields = ks({1});
+  fields["metrics"] = Texts{"exact_match"};
+  const auto point = scored_point(rows, fields, {});
+  const Table table = fixture::table(kind(), point, [](const Shard& shard) {
+    const auto pruned = evaluate::params_of(shard).pruned;
+    const bool broken = !pruned.empty() && pruned[0] == 0;
+    return fixture::result_of(
+        shard, [&](const std::string&, const Row&, size_t) { return broken ? 0.0 : 1.0; });
+  });
+  EXPECT_DOUBLE_EQ(number(diagnostic(table, 0, "abc")),
+                   0.5 * 0.25);  // gaps 0 and 1 over a quarter of the heads
+}
+
+TEST(HeadPruningTable, AMissingArmTakesItsRowsOutOfTheAreasOnly) {
+  const auto rows = fixture::masked_rows(18);
+  const auto point = scored_point(rows, ks({1}), {});
+  const Table table =
+      fixture::table(kind(), point, [](const Shard& shard) -> std::optional<Result> {
+        const auto pruned = evaluate::params_of(shard).pruned;
+        if (shard.rows.size() == 2 && pruned == std::vector<int64_t>{3})
+          return std::nullopt;  // least, last block
+        return worked_out(shard);
+      });
+  const auto n = [&](const char* which, int64_t k) {
+    return cell(
+        table,
+        fixture::rows_with(table, {std::string("loss"), std::string(which), k, Cell()}).at(0), "n");
+  };
+  EXPECT_EQ(n("none", 0), Cell(int64_t{18}));
+  EXPECT_EQ(n("most", 1), Cell(int64_t{18}));
+  EXPECT_EQ(n("least", 1), Cell(int64_t{16}));
+  EXPECT_EQ(diagnostic(table, 0, "n_missing"), Cell(int64_t{2}));
+  EXPECT_DOUBLE_EQ(number(diagnostic(table, 0, "abc")), 3 * 0.25 / 2);
+}
+
+TEST(HeadPruningTable, WarnsWhenScoredRowsAreEvaluated) {
+  const auto rows = fixture::masked_rows(4), other = fixture::labelled_rows(4);
+  EXPECT_THAT(fixture::table(kind(), scored_point(rows, ks({1}), other), worked_out).warnings,
+              IsEmpty());
+  EXPECT_THAT(
+      fixture::table(kind(), scored_point(rows, ks({1}), fixture::masked_rows(3)), worked_out)
+          .warnings,
+      ElementsAre(HasSubstr(
+          "3 of the 4 rows of dataset \"train\" were also scored by stage \"importance\"")));
+}
+
+TEST(HeadPruningTable, WithoutSomeArmsThereIsNoAreaBetweenThem) {
+  const auto rows = fixture::masked_rows(3);
+  Fields fields = ks({1});
+  fields["which"] = Texts{"most", "random"};
+  const Table table = fixture::table(kind(), scored_point(rows, fields, {}), worked_out);
+  EXPECT_EQ(diagnostic(table, 0, "abc"), Cell());
+  EXPECT_NE(diagnostic(table, 0, "random_most"), Cell());
+}
+
+}  // namespace
+}  // namespace headcount::experiments::head_pruning
