@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -12,6 +13,8 @@ namespace headcount::experiments {
 /// root/causal (llama2.c, 2 layers x 2 heads, byte tokenizer); root/empty-folder, root/truncated,
 /// root/other-family (no models); root/story.txt, root/empty.txt, root/labels.jsonl,
 /// root/choices.jsonl, root/broken.jsonl, root/outside.jsonl.
+/// While it lives the built-in models are copies of masked (builtin:addition) and masked-wide
+/// (builtin:addition-gqa).
 class TestFiles {
  public:
   TestFiles();
@@ -20,12 +23,13 @@ class TestFiles {
   TestFiles& operator=(const TestFiles&) = delete;
 
   std::string root() const { return root_.string(); }
-  /// `text` with this folder's name replaced by ROOT and the source tree's by SOURCE, so that it is
+  /// `text` with this folder's name replaced by ROOT, so that it is
   /// the same everywhere.
   std::string without_root(std::string text) const;
 
  private:
   std::filesystem::path root_;
+  std::optional<std::string> builtin_before_;  // $HEADCOUNT_BUILTIN
 };
 
 }  // namespace headcount::experiments

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 
@@ -125,20 +126,26 @@ TestFiles::TestFiles() {
   write_causal(root_ / "causal");
   write_broken_models(root_);
   write_datasets(root_);
+  fs::create_directory(root_ / "builtin");
+  fs::copy(root_ / "masked", root_ / "builtin" / "addition");
+  fs::copy(root_ / "masked-wide", root_ / "builtin" / "addition-gqa");
+  if (const char* before = std::getenv("HEADCOUNT_BUILTIN")) builtin_before_ = before;
+  ::setenv("HEADCOUNT_BUILTIN", (root_ / "builtin").c_str(), 1);
 }
 
 TestFiles::~TestFiles() {
+  if (builtin_before_) {
+    ::setenv("HEADCOUNT_BUILTIN", builtin_before_->c_str(), 1);
+  } else {
+    ::unsetenv("HEADCOUNT_BUILTIN");
+  }
   std::error_code ignored;
   fs::remove_all(root_, ignored);
 }
 
 std::string TestFiles::without_root(std::string text) const {
-  const std::pair<std::string, std::string> names[] = {{root(), "ROOT"},
-                                                       {HEADCOUNT_SOURCE_DIR, "SOURCE"}};
-  for (const auto& [name, instead] : names) {
-    for (size_t at = 0; (at = text.find(name, at)) != std::string::npos;) {
-      text.replace(at, name.size(), instead);
-    }
+  for (size_t at = 0; (at = text.find(root(), at)) != std::string::npos;) {
+    text.replace(at, root().size(), "ROOT");
   }
   return text;
 }

@@ -69,7 +69,8 @@ const Value::List* as_axis(const Value& value, const ParamInfo& info);
 /// "unknown key; did you mean "ig_steps"?", or the known keys where they are few and none is close.
 std::string unknown_key(const std::string& key, const std::vector<std::string>& known);
 
-/// The keys of [models.NAME].
+/// The keys before the first table, name and seed; the keys of [models.NAME].
+std::span<const ParamInfo> top_params();
 std::span<const ParamInfo> model_params();
 
 /// What a parameter takes, in words: "an integer from 1 to 4096", "a list of numbers above 0 and at

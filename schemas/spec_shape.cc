@@ -133,8 +133,8 @@ class Shape {
                "\"last\" already means the newest sweep; choose another name");
     }
     if (const auto* seed = find_member(root, "seed")) {
-      const ParamInfo info{.name = "seed", .type = ParamType::kInteger, .at_least = 0};
-      if (const auto value = read_param(seed->value, info, seed->at, "seed", file_, problems_)) {
+      if (const auto value =
+              read_param(seed->value, top_params()[1], seed->at, "seed", file_, problems_)) {
         spec.seed = static_cast<uint64_t>(std::get<int64_t>(*value));
       }
     }
@@ -317,13 +317,33 @@ Spec read_shape(const Value::Table& root, const std::string& file, std::vector<P
   return Shape(file, problems).read(root);
 }
 
+std::span<const ParamInfo> top_params() {
+  static const std::array<ParamInfo, 2> infos = {
+      ParamInfo{.name = "name",
+                .type = ParamType::kText,
+                .required = true,
+                .meaning = "What commands call the sweep.",
+                .example = "\"addition-heads\"",
+                .axis = false},
+      ParamInfo{.name = "seed",
+                .type = ParamType::kInteger,
+                .otherwise = Field(int64_t{0}),
+                .at_least = 0,
+                .meaning = "Every random number of the sweep is a function of it: masks, paths, "
+                           "random prune orders, rows of synthetic tasks, bootstrap resamples.",
+                .example = "20261120",
+                .axis = false},
+  };
+  return infos;
+}
+
 std::span<const ParamInfo> model_params() {
   static const std::array<ParamInfo, 3> infos = {
       ParamInfo{.name = "path",
                 .type = ParamType::kText,
                 .required = true,
                 .meaning = "A model shipped with Headcount (`builtin:NAME`), or a directory with "
-                           "config.json and *.safetensors, or with one llama2.c *.bin; relative "
+                           "`config.json` and `*.safetensors`, or with one llama2.c `*.bin`; relative "
                            "ones start at `--root`.",
                 .example = "\"builtin:addition\"",
                 .axis = false},

@@ -1,0 +1,52 @@
+// What running a sweep would take, for `headcount plan`: shards, how many of them are equal or
+// stored already, passes through the models.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "experiments/sweep.h"
+
+namespace headcount::experiments {
+
+/// Passes of one sequence through the model that a shard takes. A gradient is a forward and a
+/// backward pass.
+struct Passes {
+  int64_t forward = 0, backward = 0;
+  bool at_least = false;  // adaptive quadrature: as many as its first halving takes
+};
+
+/// Of a shard of kind head_importance or evaluate; none for noop. Throws Error on a shard no runner
+/// would take.
+Passes passes(const Shard& shard);
+
+struct StageSummary {
+  std::string name, kind;
+  int64_t n_points = 0;
+  int64_t n_rows = 0;    // of the datasets it reads, each counted once
+  int64_t n_shards = 0;  // through all its points
+  /// Of those, the ones that no earlier point or stage has, and of these the ones stored already.
+  /// nullopt: their keys depend on scores that are not there yet.
+  std::optional<int64_t> n_unique = {}, n_cached = {};
+  Passes passes = {};  // of what is left to compute; of all shards where that is not known
+};
+
+struct PlanSummary {
+  std::string sweep;
+  std::vector<StageSummary> stages;
+};
+
+/// `is_cached` says whether a result of that key is stored; it is asked once a key. Deterministic.
+PlanSummary summarize(const Sweep& sweep, const std::function<bool(const ShardKey&)>& is_cached);
+
+/// A table for people, a line a stage and one for their sum, and what its marks mean.
+std::string to_text(const PlanSummary& summary);
+/// {"sweep", "stages": [{"name", "kind", "points", "rows", "shards", "unique", "cached", "to_run",
+/// "forward_passes", "backward_passes", "at_least"}]}: unique, cached, to_run null where not known
+/// yet.
+std::string to_json(const PlanSummary& summary);
+
+}  // namespace headcount::experiments

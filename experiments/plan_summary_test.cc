@@ -1,0 +1,154 @@
+// What a plan would take, against counts made by hand.
+#include "experiments/plan_summary.h"
+
+#include <gtest/gtest.h>
+
+#include "experiments/test_files.h"
+
+namespace headcount::experiments {
+namespace {
+
+constexpr const char* kHead = R"(name = "heads"
+[models.small]
+path = "masked"
+[datasets.train]
+task = "addition"
+split = "train"
+rows = 20
+[datasets.test]
+task = "addition"
+split = "test"
+rows = 20
+)";
+
+Sweep sweep(const TestFiles& files, const std::string& stages) {
+  Prepared made = prepare(kHead + stages, "x.toml", files.root());
+  EXPECT_EQ(to_string(made.problems), "");
+  return std::move(made.sweep.value());
+}
+
+std::string importance(const std::string& keys) {
+  return "[[stage]]\nname = \"importance\"\nkind = \"head_importance\"\ndataset = \"train\"\n"
+         "mask_probs = [0.3, 0.7]\nmask_samples = 2\n" +
+         keys;
+}
+
+/// Nothing is stored.
+PlanSummary fresh(const Sweep& made) {
+  return summarize(made, [](const ShardKey&) { return false; });
+}
+
+TEST(PlanSummary, CountsPassesOfEveryRuleAsTheIntegratorSpendsThem) {
+  const TestFiles files;
+  // 20 rows x 2 probabilities x 2 draws = 80 (row, mask) pairs; 8 intervals; end points once a
+  // pair.
+  const std::vector<std::tuple<std::string, int64_t, int64_t>> rules = {
+      {"right", 80 * (7 + 1 + 1), 80 * (7 + 1)},
+      {"left", 80 * (7 + 1 + 1), 80 * (7 + 1)},
+      {"trapezoid", 80 * (7 + 2), 80 * (7 + 2)},
+      {"midpoint", 80 * (8 + 4 + 2), 80 * (8 + 4)},
+      {"gauss_legendre", 80 * (8 + 4 + 2), 80 * (8 + 4)},
+      {"adaptive", 80 * (15 + 2), 80 * (15 + 2)},
+  };
+  for (const auto& [rule, forward, backward] : rules) {
+    const auto plan =
+        fresh(sweep(files, importance("quadrature = \"" + rule + "\"\nig_steps = 8\n")));
+    EXPECT_EQ(plan.stages[0].passes.forward, forward) << rule;
+    EXPECT_EQ(plan.stages[0].passes.backward, backward) << rule;
+    EXPECT_EQ(plan.stages[0].passes.at_least, rule == "adaptive");
+    EXPECT_EQ(plan.stages[0].n_shards, 3 * 2 * 2);  // blocks of 8 rows
+  }
+}
+
+TEST(PlanSummary, PathsShareTheirEndPointsAndOverlappingPointsTheirShards) {
+  const TestFiles files;
+  const auto plan = fresh(sweep(
+      files,
+      importance("path_mode = \"stochastic_threshold\"\npath_samples = [4, 16]\nig_steps = 8\n")));
+  const StageSummary& stage = plan.stages[0];
+  EXPECT_EQ(stage.n_points, 2);
+  EXPECT_EQ(stage.n_shards, 12 * (1 + 4));
+  EXPECT_EQ(stage.n_unique, 12 * 4);
+  EXPECT_EQ(stage.passes.backward, 80 * (16 * 7 + 4 * 2));
+}
+
+TEST(PlanSummary, WhatIsStoredIsNotCountedAgain) {
+  const TestFiles files;
+  const Sweep made = sweep(files, importance("ig_steps = [8, 16]\n"));
+  const ShardKey stored = key(shard(made.stages[0], 3));
+  int64_t n_asked = 0;
+  const auto plan = summarize(made, [&](const ShardKey& one) {
+    ++n_asked;
+    return one == stored;
+  });
+  EXPECT_EQ(n_asked, 24);
+  EXPECT_EQ(plan.stages[0].n_cached, 1);
+  const auto all = fresh(made);
+  EXPECT_EQ(all.stages[0].passes.backward - plan.stages[0].passes.backward,
+            passes(shard(made.stages[0], 3)).backward);
+}
+
+TEST(PlanSummary, AStageThatWaitsForScoresHasPassesButNoKeys) {
+  const TestFiles files;
+  const Sweep made = sweep(files, importance("") + R"([[stage]]
+name = "pruning"
+kind = "head_pruning"
+scores = { stage = "importance" }
+dataset = "test"
+metrics = ["exact_match"]
+which = ["most"]
+k = [1, 2]
+)");
+  const auto plan = fresh(made);
+  const StageSummary& stage = plan.stages[1];
+  EXPECT_FALSE(stage.n_unique);
+  EXPECT_GT(stage.n_shards, 0);
+  EXPECT_EQ(stage.passes.forward % (20 * 5), 0);  // five tokens a row
+  EXPECT_GE(stage.passes.forward, 2 * 20 * 5);
+  EXPECT_EQ(stage.passes.backward, 0);
+}
+
+TEST(PlanSummary, RendersATableAndJson) {
+  const PlanSummary plan{
+      .sweep = "heads",
+      .stages = {{.name = "importance",
+                  .kind = "head_importance",
+                  .n_points = 2,
+                  .n_rows = 256,
+                  .n_shards = 100,
+                  .n_unique = 80,
+                  .n_cached = 30,
+                  .passes = {.forward = 5000, .backward = 4000, .at_least = true}},
+                 {.name = "pruning",
+                  .kind = "head_pruning",
+                  .n_points = 2,
+                  .n_rows = 512,
+                  .n_shards = 64,
+                  .n_unique = {},
+                  .n_cached = {},
+                  .passes = {.forward = 1024}}}};
+  EXPECT_EQ(
+      to_text(plan),
+      "stage       kind             points  rows  shards  unique  cached  to run  forward  "
+      "backward\n"
+      "importance  head_importance       2   256     100      80      30      50   >=5000    "
+      ">=4000\n"
+      "pruning     head_pruning          2   512      64       ?       ?       ?     1024       "
+      "  0\n"
+      "total                             4           164       ?       ?       ?   >=6024    "
+      ">=4000\n"
+      "forward, backward: passes of one sequence through a model, of what is to run\n"
+      "?: known once the stage it reads is complete; passes are of all its shards\n"
+      ">=: adaptive quadrature goes on until its tolerance is met\n");
+  EXPECT_EQ(
+      to_json(plan),
+      R"({"sweep":"heads","stages":[{"name":"importance","kind":"head_importance","points":2,)"
+      R"("rows":256,"shards":100,"unique":80,"cached":30,"to_run":50,"forward_passes":5000,)"
+      R"("backward_passes":4000,"at_least":true},{"name":"pruning","kind":"head_pruning",)"
+      R"("points":2,"rows":512,"shards":64,"unique":null,"cached":null,"to_run":null,)"
+      R"("forward_passes":1024,"backward_passes":0,"at_least":false}]})"
+      "\n");
+}
+
+}  // namespace
+}  // namespace headcount::experiments
