@@ -1,0 +1,215 @@
+#include "tests/simulator/laws.h"
+
+#include <algorithm>
+
+namespace headcount::simulator {
+
+using coordinator::Outcome;
+
+void Disk::record(const coordinator::RecordResult& record) {
+  const ShardDone& done = record.done;
+  store.record({.key = done.key,
+                .tag = done.tag,
+                .hash = done.hash,
+                .worker = record.worker,
+                .device = done.device,
+                .seconds = done.seconds,
+                .attempt = done.attempt},
+               done.result);
+  if (world_.bug == Bug::kLateResultOverwrites) overwritten_[{done.key, done.tag}] = done.hash;
+}
+
+std::optional<Digest> Disk::recorded(const ShardKey& key, const std::string& tag) const {
+  const auto found = overwritten_.find({key, tag});
+  if (found != overwritten_.end()) return found->second;
+  return store.recorded(key, tag);
+}
+
+void Laws::committed(const std::vector<coordinator::Action>& records,
+                     const coordinator::Scheduler& scheduler) {
+  for (const coordinator::Action& action : records) {
+    if (const auto* grant = std::get_if<coordinator::RecordGrant>(&action)) granted(*grant);
+    if (const auto* result = std::get_if<coordinator::RecordResult>(&action)) recorded(*result);
+    if (const auto* end = std::get_if<coordinator::EndAttempt>(&action)) ended(*end);
+    if (const auto* bad = std::get_if<coordinator::Quarantine>(&action)) {
+      quarantined(*bad, scheduler);
+    }
+    if (const auto* forgive = std::get_if<coordinator::Forgive>(&action)) {
+      quarantined_.erase(forgive->key);
+      for (auto& [number, attempt] : attempts_[forgive->key]) attempt.forgiven = true;
+    }
+    if (std::holds_alternative<coordinator::Alarm>(action)) ++n_alarms_;
+  }
+}
+
+void Laws::granted(const coordinator::RecordGrant& grant) {
+  std::map<int64_t, Attempt>& attempts = attempts_[grant.key];
+  const auto known = attempts.find(grant.attempt);
+  if (known != attempts.end() && known->second.worker != grant.worker) {
+    world_.violated(2, "attempt " + std::to_string(grant.attempt) + " at " + short_name(grant.key) +
+                           " was granted to two workers");
+  }
+  if (known == attempts.end() && !attempts.empty() &&
+      attempts.rbegin()->first + 1 != grant.attempt) {
+    world_.violated(2, "attempt numbers of " + short_name(grant.key) + " have a gap");
+  }
+  for (const auto& [number, attempt] : attempts) {
+    if (attempt.outcome == Outcome::kGranted) {
+      world_.violated(2, short_name(grant.key) + " is lent twice at the same time");
+    }
+  }
+  if (quarantined_.contains(grant.key)) {
+    // Another place may want a quarantined shard: it is judged again, by the same evidence.
+    quarantined_.erase(grant.key);
+  }
+  attempts[grant.attempt] = {.worker = grant.worker};
+}
+
+void Laws::recorded(const coordinator::RecordResult& record) {
+  const ShardDone& done = record.done;
+  const std::map<int64_t, Attempt>& attempts = attempts_[done.key];
+  const bool was_granted = std::any_of(attempts.begin(), attempts.end(), [&](const auto& attempt) {
+    return attempt.second.worker == record.worker;
+  });
+  if (!was_granted) {
+    world_.violated(2, "a result of " + short_name(done.key) + " by " + record.worker +
+                           ", which was never granted it, was recorded");
+  }
+  const Nature by_nature = nature(done.key);
+  if (done.tag != kNoopTag && by_nature != Nature::kHealthy && by_nature != Nature::kFlaky) {
+    world_.violated(2, "a result of poison shard " + short_name(done.key) + " was recorded");
+  }
+  const auto [first, is_new] = results_.try_emplace({done.key, done.tag}, done.hash);
+  if (first->second != done.hash) ++n_alarms_;
+  if (disk_.recorded(done.key, done.tag) != first->second) {
+    world_.violated(2, "the first result of " + short_name(done.key) + " is not the one on disk");
+  }
+}
+
+void Laws::ended(const coordinator::EndAttempt& end) {
+  std::map<int64_t, Attempt>& attempts = attempts_[end.key];
+  const auto found = attempts.find(end.attempt);
+  if (found == attempts.end()) {
+    world_.violated(4, "an attempt at " + short_name(end.key) + " ended that was never recorded");
+  }
+  const bool by_report = coordinator::is_charge(end.outcome) || end.outcome == Outcome::kKilled;
+  if (by_report && !reported_.contains({end.key, end.attempt, found->second.worker})) {
+    world_.violated(5, "attempt " + std::to_string(end.attempt) + " at " + short_name(end.key) +
+                           " was charged with \"" + std::string(to_string(end.outcome)) +
+                           "\", but " + found->second.worker + " never reported it");
+  }
+  found->second.outcome = end.outcome;
+}
+
+size_t Laws::n_able_workers(const ShardKey& key, const coordinator::Scheduler& scheduler) const {
+  std::set<std::string> tags;
+  for (const PlannedSweep* sweep : {&plan_.main, &plan_.cancelled, &plan_.noop}) {
+    for (const PlannedStage& stage : sweep->stages) {
+      for (const coordinator::Range& range : stage.ranges) {
+        const auto at = stage.keys.begin();
+        if (std::find(at + range.first, at + range.end, key) != at + range.end) {
+          tags.insert(range.tag);
+        }
+      }
+    }
+  }
+  size_t n = 0;
+  for (const coordinator::WorkerView& worker : scheduler.workers()) {
+    if (!worker.connected || worker.draining || worker.runners.empty()) continue;
+    n += tags.contains(worker.runners[0].tag) || tags.contains(std::string(kAnyTag));
+  }
+  return n;
+}
+
+void Laws::quarantined(const coordinator::Quarantine& quarantine,
+                       const coordinator::Scheduler& scheduler) {
+  int charges = 0, losses = 0;
+  std::set<std::string> workers;
+  for (const auto& [number, attempt] : attempts_[quarantine.key]) {
+    if (attempt.forgiven) continue;
+    losses += coordinator::is_loss(attempt.outcome);
+    if (!coordinator::is_charge(attempt.outcome)) continue;
+    ++charges;
+    workers.insert(attempt.worker);
+  }
+  const bool charged = charges >= settings_.charges_to_quarantine &&
+                       (workers.size() >= 2 || charges >= 2 * settings_.charges_to_quarantine ||
+                        n_able_workers(quarantine.key, scheduler) < 2);
+  if (!charged && losses < settings_.max_losses) {
+    world_.violated(5, short_name(quarantine.key) + " was quarantined for " +
+                           std::to_string(charges) + " charge(s) on " +
+                           std::to_string(workers.size()) + " worker(s) and " +
+                           std::to_string(losses) + " loss(es)");
+  }
+  if (quarantine.evidence.empty()) {
+    world_.violated(5, short_name(quarantine.key) + " was quarantined without evidence");
+  }
+  quarantined_.insert(quarantine.key);
+}
+
+void Laws::restarted() const {
+  for (const auto& [which, hash] : results_) {
+    if (disk_.recorded(which.first, which.second) != hash) {
+      world_.violated(1, "the committed result of " + short_name(which.first) +
+                             " is not on disk after the coordinator's crash");
+    }
+  }
+}
+
+void Laws::grant_arrived(const std::string& worker, const Grant& grant) {
+  const auto attempts = attempts_.find(grant.key);
+  if (attempts == attempts_.end() || !attempts->second.contains(grant.attempt) ||
+      attempts->second.at(grant.attempt).worker != worker) {
+    world_.violated(4, worker + " was granted attempt " + std::to_string(grant.attempt) + " at " +
+                           short_name(grant.key) + ", which is not on disk");
+  }
+}
+
+void Laws::acknowledged(const std::string& worker, const ShardDone& done) {
+  const auto found = results_.find({done.key, done.tag});
+  if (found == results_.end()) {
+    world_.violated(1, "the result of " + short_name(done.key) + " was acknowledged to " + worker +
+                           ", but is not on disk");
+  }
+  if (found->second != done.hash && n_alarms_ == 0) {
+    world_.violated(2, "two hashes of " + short_name(done.key) + " raised no alarm");
+  }
+}
+
+void Laws::failure_reported(const std::string& worker, const ShardFailed& failed) {
+  reported_.insert({failed.key, failed.attempt, worker});
+}
+
+void Laws::result_sent(const std::string& worker, const ShardDone& done, bool persisted) const {
+  if (!persisted && done.tag != kNoopTag) {
+    world_.violated(1, worker + " sent the result of " + short_name(done.key) +
+                           " before it was on its own disk");
+  }
+}
+
+void Laws::stage_finished(const PlannedStage& stage) const {
+  for (const coordinator::Range& range : stage.ranges) {
+    for (int64_t i = range.first; i < range.end; ++i) {
+      const ShardKey& key = stage.keys[static_cast<size_t>(i)];
+      std::vector<std::string> tags = {range.tag};
+      if (range.tag == kAnyTag) tags = plan_.worker_tags;
+      bool recorded = false, right = false;
+      for (const std::string& tag : tags) {
+        const auto found = results_.find({key, tag});
+        if (found == results_.end()) continue;
+        recorded = true;
+        right |= found->second == sha256(right_result(key, tag));
+      }
+      if (!recorded && !quarantined_.contains(key)) {
+        world_.violated(3, "stage " + stage.name + " is complete without shard " +
+                               std::to_string(i) + " (" + short_name(key) + ")");
+      }
+      if (recorded && !right && plan_.unsound_worker < 0) {
+        world_.violated(3, "shard " + std::to_string(i) + " of stage " + stage.name +
+                               " has another value than it should");
+      }
+    }
+  }
+}
+
+}  // namespace headcount::simulator

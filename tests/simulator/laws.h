@@ -1,0 +1,82 @@
+// The observer: sees every commit and what every worker does, keeps its own books apart from the
+// store, and says which law is broken.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "coordinator/scheduler/scheduler.h"
+#include "store/store.h"
+#include "tests/simulator/plan.h"
+#include "tests/simulator/world.h"
+
+namespace headcount::simulator {
+
+/// The store, and what the bug `late_result_overwrites` would make of it.
+class Disk {
+ public:
+  explicit Disk(World& world) : store(store::Store::in_memory()), world_(world) {}
+
+  void record(const coordinator::RecordResult& record);
+  std::optional<Digest> recorded(const ShardKey& key, const std::string& tag) const;
+
+  store::Store store;
+
+ private:
+  World& world_;
+  std::map<std::pair<ShardKey, std::string>, Digest> overwritten_;
+};
+
+class Laws {
+ public:
+  Laws(World& world, const Plan& plan, const Disk& disk, const coordinator::Settings& settings)
+      : world_(world), plan_(plan), disk_(disk), settings_(settings) {}
+
+  /// These records are on disk now. `scheduler` made them.
+  void committed(const std::vector<coordinator::Action>& records,
+                 const coordinator::Scheduler& scheduler);
+  /// A coordinator starts from the disk.
+  void restarted() const;
+  /// A Grant has reached a worker.
+  void grant_arrived(const std::string& worker, const Grant& grant);
+  /// An Ack has reached a worker that holds this result.
+  void acknowledged(const std::string& worker, const ShardDone& done);
+  /// A worker says that an execution failed.
+  void failure_reported(const std::string& worker, const ShardFailed& failed);
+  /// A worker sends a result; `persisted`: it is on that worker's disk.
+  void result_sent(const std::string& worker, const ShardDone& done, bool persisted) const;
+  /// A stage is complete in the eyes of the scheduler: the table is made now.
+  void stage_finished(const PlannedStage& stage) const;
+
+  int64_t n_alarms() const { return n_alarms_; }
+  int64_t n_recorded() const { return static_cast<int64_t>(results_.size()); }
+  int64_t n_quarantined() const { return static_cast<int64_t>(quarantined_.size()); }
+
+ private:
+  struct Attempt {
+    std::string worker;
+    coordinator::Outcome outcome = coordinator::Outcome::kGranted;
+    bool forgiven = false;
+  };
+  void granted(const coordinator::RecordGrant& grant);
+  void recorded(const coordinator::RecordResult& record);
+  void ended(const coordinator::EndAttempt& end);
+  void quarantined(const coordinator::Quarantine& quarantine,
+                   const coordinator::Scheduler& scheduler);
+  size_t n_able_workers(const ShardKey& key, const coordinator::Scheduler& scheduler) const;
+
+  World& world_;
+  const Plan& plan_;
+  const Disk& disk_;
+  coordinator::Settings settings_;
+  std::map<std::pair<ShardKey, std::string>, Digest> results_;
+  std::map<ShardKey, std::map<int64_t, Attempt>> attempts_;
+  std::set<ShardKey> quarantined_;
+  std::set<std::tuple<ShardKey, int64_t, std::string>> reported_;
+  int64_t n_alarms_ = 0;
+};
+
+}  // namespace headcount::simulator
