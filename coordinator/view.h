@@ -3,9 +3,11 @@
 // a running stage's table is asked for).
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
+#include "experiments/sweep.h"
 #include "schemas/table.h"
 #include "store/store.h"
 
@@ -15,23 +17,46 @@ namespace headcount::coordinator {
 /// several.
 store::SweepRow find_sweep(const store::Store& store, const std::string& id);
 
+/// How far a stage is: from the database, or (a running coordinator) from memory.
+using CountsOf = std::function<store::StageCounts(const store::StageRow&)>;
+CountsOf counts_from(const store::Store& store);
+
 /// {"sweeps": [{"id", "name", "state", "digest", "file", "created_at", "shards", "done",
 /// "quarantined"}]}, newest first.
-std::string list_json(const store::Store& store);
+std::string list_json(const store::Store& store, const CountsOf& counts);
+inline std::string list_json(const store::Store& store) {
+  return list_json(store, counts_from(store));
+}
 
-/// {"id", "name", "state", "digest", "created_at", "models": [{"model", "tag", "micro_batch"}],
-/// "stages": [{"name", "kind", "state", "reason", "shards", "planned", "done", "quarantined",
-/// "rows"}], "alarms": [..]}. The coordinator adds per stage "rate" (shards/s) and "time_left_s"
-/// (null: unknown) and "workers" as in worker.list.
-std::string status_json(const store::Store& store, store::SweepId sweep);
+/// {"id", "name", "state", "digest", "file", "created_at", "finished_at", "models": [{"model",
+/// "tag", "micro_batch"}], "stages": [{"id", "name", "kind", "state", "reason", "shards",
+/// "planned", "cached", "done", "quarantined", "micro_batch"}], "alarms": [..]}. A running
+/// coordinator adds per stage "rate" (shards/s) and "time_left_s" (null: unknown), and "workers" as
+/// in worker.list.
+std::string status_json(const store::Store& store, store::SweepId sweep, const CountsOf& counts);
+inline std::string status_json(const store::Store& store, store::SweepId sweep) {
+  return status_json(store, sweep, counts_from(store));
+}
 
 /// What keeps a sweep from going on, one sentence each: quarantined shards with their evidence,
 /// stopped stages, alarms.
 std::vector<std::string> explain(const store::Store& store, store::SweepId sweep);
 
+/// The table of one stage from the results that are there; `stage` as prepared, with scores
+/// attached where it reads some.
+Table aggregate(const store::Store& store, const store::StageRow& row,
+                const experiments::Stage& stage);
+
+/// What the database says about a prepared sweep's points: the models' tags, a micro-batch halved
+/// after running out of memory (a column then), `numerics = "any"` (a column then). `rows` are its
+/// stages.
+void apply_records(experiments::Sweep& sweep, const std::vector<store::Store::Binding>& bindings,
+                   const std::vector<store::StageRow>& rows);
+
 /// The tables of a sweep, in stage order; `stage` "" means all, else that one (Error naming the
-/// stages there are). Finished stages come from the database; a stage that is under way is
-/// aggregated from the results that are there (its spec's models and datasets are read for that).
+/// stages there are). Finished stages come from the database; one that is under way is aggregated
+/// from the results that are there (its spec's models and datasets are read for that); one that has
+/// not begun is left out.
 std::vector<Table> tables(const store::Store& store, store::SweepId sweep,
                           const std::string& stage);
 

@@ -38,9 +38,13 @@ struct StageRow {
   SweepId sweep = 0;
   int number = 0;  // position in the spec
   std::string name, kind;
-  std::string state;     // waiting | open | finished | stopped | cancelled
-  int64_t n_shards = 0;  // known from the start
-  std::string reason;    // why stopped
+  std::string state;      // waiting | open | finished | stopped | cancelled
+  int64_t n_shards = 0;   // known from the start
+  std::string reason;     // why stopped
+  int64_t n_cached = 0;   // results that were there already when it was planned
+  int64_t n_missing = 0;  // of a finished stage: quarantined shards its table lacks
+  int64_t micro_batch =
+      0;  // 0: as the spec or the kind says; else halved to this after running out of memory
 };
 
 /// One attempt at one shard, for provenance and for "was this worker ever granted it".
@@ -108,7 +112,10 @@ class Store {
   void set_sweep_state(
       SweepId sweep, const std::string& state);  // finished, cancelled, stopped: finished_at is now
   void set_stage_state(StageId stage, const std::string& state, const std::string& reason);
-  void set_stage_size(StageId stage, int64_t n_shards);
+  void set_stage_cached(StageId stage, int64_t n_cached);
+  void set_stage_missing(StageId stage, int64_t n_missing);
+  /// Also forgets the stage's planned shards.
+  void set_stage_micro_batch(StageId stage, int64_t micro_batch);
   void bind_model(SweepId sweep, const std::string& model, const std::string& tag,
                   int64_t micro_batch);
   struct Binding {

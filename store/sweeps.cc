@@ -82,7 +82,10 @@ std::vector<StageRow> Store::stages(SweepId sweep) const {
                     .kind = s->text(4),
                     .state = s->text(5),
                     .n_shards = s->integer(6),
-                    .reason = s->text(7)});
+                    .reason = s->text(7),
+                    .n_cached = s->integer(8),
+                    .n_missing = s->integer(9),
+                    .micro_batch = s->integer(10)});
   }
   return rows;
 }
@@ -107,8 +110,20 @@ void Store::set_stage_state(StageId stage, const std::string& state, const std::
       .run();
 }
 
-void Store::set_stage_size(StageId stage, int64_t n_shards) {
-  impl_->writing("UPDATE stage SET n_shards = ? WHERE id = ?")->bind(n_shards).bind(stage).run();
+void Store::set_stage_cached(StageId stage, int64_t n_cached) {
+  impl_->writing("UPDATE stage SET n_cached = ? WHERE id = ?")->bind(n_cached).bind(stage).run();
+}
+
+void Store::set_stage_missing(StageId stage, int64_t n_missing) {
+  impl_->writing("UPDATE stage SET n_missing = ? WHERE id = ?")->bind(n_missing).bind(stage).run();
+}
+
+void Store::set_stage_micro_batch(StageId stage, int64_t micro_batch) {
+  impl_->writing("UPDATE stage SET micro_batch = ? WHERE id = ?")
+      ->bind(micro_batch)
+      .bind(stage)
+      .run();
+  clear_shards(stage);
 }
 
 void Store::bind_model(SweepId sweep, const std::string& model, const std::string& tag,

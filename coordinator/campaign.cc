@@ -1,0 +1,56 @@
+#include "coordinator/campaign.h"
+
+namespace headcount::coordinator {
+namespace {
+
+constexpr Millis kWindow = 30'000;
+constexpr const char* kNoop = "noop";
+
+const experiments::Point& point_of(const LiveSweep& sweep, const LiveStage& stage, int64_t i) {
+  const auto& planned = sweep.plan->stages[stage.number];
+  return planned.points[experiments::place(planned, i).point];
+}
+
+}  // namespace
+
+void Rate::sample(Millis now, int64_t count) {
+  if (!samples_.empty() && count < samples_.back().second) samples_.clear();  // planned again
+  samples_.emplace_back(now, count);
+  while (samples_.size() > 2 && now - samples_.front().first > kWindow) samples_.pop_front();
+}
+
+double Rate::per_second() const {
+  if (samples_.size() < 2) return 0;
+  const auto& [from, first] = samples_.front();
+  const auto& [to, last] = samples_.back();
+  return to > from ? static_cast<double>(last - first) * 1000.0 / static_cast<double>(to - from)
+                   : 0;
+}
+
+Shard noop_shard(store::SweepId sweep, int64_t i) {
+  Shard shard;
+  shard.kind = kNoop;
+  shard.seed = static_cast<uint64_t>(sweep);  // another sweep of noops is not the same work
+  shard.params = {{"i", i}};
+  return shard;
+}
+
+Shard shard_of(const LiveSweep& sweep, const LiveStage& stage, int64_t i) {
+  return sweep.plan ? experiments::shard(sweep.plan->stages[stage.number], i)
+                    : noop_shard(sweep.id, i);
+}
+
+std::string model_path_of(const LiveSweep& sweep, const LiveStage& stage, int64_t i) {
+  return sweep.plan ? point_of(sweep, stage, i).model->path : "";
+}
+
+std::string tag_of(const LiveSweep& sweep, const LiveStage& stage, int64_t i) {
+  return sweep.plan ? point_of(sweep, stage, i).model->tag : std::string(kNoopTag);
+}
+
+std::vector<ArrayPlan> arrays_of(const Shard& shard) {
+  if (shard.kind == kNoop) return {{kNoop, {}}};
+  return experiments::arrays(shard);
+}
+
+}  // namespace headcount::coordinator

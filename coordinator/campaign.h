@@ -1,0 +1,61 @@
+// The sweeps under way, as the loop holds them: their prepared specs, how far each stage is, and
+// how fast.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "coordinator/scheduler/scheduler.h"
+#include "experiments/sweep.h"
+#include "schemas/shard.h"
+#include "store/store.h"
+
+namespace headcount::coordinator {
+
+/// Counts per second over about the last half minute.
+class Rate {
+ public:
+  /// `count` so far, at `now`; told about once a second.
+  void sample(Millis now, int64_t count);
+  /// 0 until something was counted.
+  double per_second() const;
+
+ private:
+  std::deque<std::pair<Millis, int64_t>> samples_;
+};
+
+struct LiveStage {
+  enum class Phase { kWaiting, kPlanning, kOpen, kEnded };
+  StageId id = 0;
+  size_t number = 0;
+  std::string name;
+  Phase phase = Phase::kWaiting;
+  int64_t n_shards = 0;
+  int64_t n_planned = 0;
+  store::StageCounts counts;  // as of its last opening or end; an open stage's are the scheduler's
+  Rate rate;
+};
+
+struct LiveSweep {
+  store::SweepId id = 0;
+  std::string name;
+  bool paused = false;
+  bool bound = false;                      // its models have their tags, on disk
+  std::optional<experiments::Sweep> plan;  // absent: `bench dispatch`, whose shards are noops
+  std::vector<LiveStage> stages;
+};
+
+/// Shard i of a stage, the model's path its grant names, and the tag it counts under.
+Shard shard_of(const LiveSweep& sweep, const LiveStage& stage, int64_t i);
+std::string model_path_of(const LiveSweep& sweep, const LiveStage& stage, int64_t i);
+std::string tag_of(const LiveSweep& sweep, const LiveStage& stage, int64_t i);
+/// The arrays that shard must yield.
+std::vector<ArrayPlan> arrays_of(const Shard& shard);
+
+/// Shard i of the noop sweep `sweep`: nothing to compute, one stored row.
+Shard noop_shard(store::SweepId sweep, int64_t i);
+
+}  // namespace headcount::coordinator

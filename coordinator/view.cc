@@ -1,0 +1,237 @@
+#include "coordinator/view.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "schemas/error.h"
+#include "schemas/messages.h"
+
+namespace headcount::coordinator {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using store::StageRow;
+using store::Store;
+using store::SweepRow;
+
+// Texts come from users and from runners' output: bytes that are no UTF-8 are replaced, never
+// fatal.
+std::string dump(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+bool all_digits(const std::string& text) {
+  return !text.empty() && text.size() < 18 &&
+         text.find_first_not_of("0123456789") == std::string::npos;
+}
+
+bool all_hex(const std::string& text) {
+  return text.find_first_not_of("0123456789abcdef") == std::string::npos;
+}
+
+std::string shard_text(int64_t n) { return std::to_string(n) + (n == 1 ? " shard" : " shards"); }
+
+// A column of the table that says how the numbers of a point differ from what the spec alone
+// determines.
+void add_column(experiments::Point& point, const std::string& name, const Field& value) {
+  if (point.columns.emplace(name, value).second) point.column_order.push_back(name);
+  point.columns[name] = value;
+}
+
+}  // namespace
+
+SweepRow find_sweep(const Store& store, const std::string& id) {
+  const auto sweeps = store.sweeps();
+  if (sweeps.empty()) throw Error("there is no sweep yet: submit a spec first");
+  if (id == "last" || id.empty()) return sweeps.back();
+  if (all_digits(id)) {
+    for (const auto& sweep : sweeps) {
+      if (std::to_string(sweep.id) == id) return sweep;
+    }
+  }
+  for (auto sweep = sweeps.rbegin(); sweep != sweeps.rend(); ++sweep) {
+    if (sweep->name == id) return *sweep;
+  }
+  std::vector<const SweepRow*> fitting;
+  if (id.size() >= 4 && all_hex(id)) {
+    for (const auto& sweep : sweeps) {
+      if (to_hex(sweep.digest).rfind(id, 0) == 0) fitting.push_back(&sweep);
+    }
+  }
+  if (fitting.empty()) {
+    throw Error("there is no sweep \"" + id + "\"; the newest is " +
+                std::to_string(sweeps.back().id) + " \"" + sweeps.back().name +
+                "\" (see `headcount sweep list`)");
+  }
+  const bool one_spec = std::all_of(fitting.begin(), fitting.end(), [&](const auto* sweep) {
+    return sweep->digest == fitting[0]->digest;
+  });
+  if (!one_spec)
+    throw Error("\"" + id + "\" fits " + std::to_string(fitting.size()) +
+                " sweeps: give more digits");
+  return *fitting.back();
+}
+
+CountsOf counts_from(const Store& store) {
+  return [&store](const StageRow& stage) -> store::StageCounts {
+    if (stage.state == "finished")
+      return {.planned = stage.n_shards,
+              .done = stage.n_shards - stage.n_missing,
+              .quarantined = stage.n_missing};
+    return store.counts(stage.id);
+  };
+}
+
+std::string list_json(const Store& store, const CountsOf& counts) {
+  Json list = Json::array();
+  auto sweeps = store.sweeps();
+  std::reverse(sweeps.begin(), sweeps.end());
+  for (const auto& sweep : sweeps) {
+    int64_t shards = 0, done = 0, quarantined = 0;
+    for (const auto& stage : store.stages(sweep.id)) {
+      const auto n = counts(stage);
+      shards += stage.n_shards;
+      done += n.done;
+      quarantined += n.quarantined;
+    }
+    list.push_back({{"id", sweep.id},
+                    {"name", sweep.name},
+                    {"state", sweep.state},
+                    {"digest", to_hex(sweep.digest)},
+                    {"file", sweep.file},
+                    {"created_at", sweep.created_at},
+                    {"shards", shards},
+                    {"done", done},
+                    {"quarantined", quarantined}});
+  }
+  return dump({{"sweeps", list}});
+}
+
+std::string status_json(const Store& store, store::SweepId id, const CountsOf& counts) {
+  const auto sweep = store.sweep(id);
+  if (!sweep) throw Error("there is no sweep " + std::to_string(id));
+  Json models = Json::array(), stages = Json::array(), alarms = Json::array();
+  for (const auto& binding : store.bindings(id)) {
+    models.push_back(
+        {{"model", binding.model}, {"tag", binding.tag}, {"micro_batch", binding.micro_batch}});
+  }
+  for (const auto& stage : store.stages(id)) {
+    const auto n = counts(stage);
+    stages.push_back({{"id", stage.id},
+                      {"name", stage.name},
+                      {"kind", stage.kind},
+                      {"state", stage.state},
+                      {"reason", stage.reason},
+                      {"shards", stage.n_shards},
+                      {"planned", n.planned},
+                      {"cached", stage.n_cached},
+                      {"done", n.done},
+                      {"quarantined", n.quarantined},
+                      {"micro_batch", stage.micro_batch}});
+  }
+  for (const auto& alarm : store.alarms()) alarms.push_back(alarm);
+  return dump({{"id", sweep->id},
+               {"name", sweep->name},
+               {"state", sweep->state},
+               {"digest", to_hex(sweep->digest)},
+               {"file", sweep->file},
+               {"created_at", sweep->created_at},
+               {"finished_at", sweep->finished_at},
+               {"models", models},
+               {"stages", stages},
+               {"alarms", alarms}});
+}
+
+std::vector<std::string> explain(const Store& store, store::SweepId id) {
+  std::vector<std::string> lines;
+  const auto sweep = store.sweep(id);
+  if (!sweep) throw Error("there is no sweep " + std::to_string(id));
+  if (sweep->state == "paused")
+    lines.push_back("the sweep is paused: `headcount sweep resume " + std::to_string(id) + "`");
+  for (const auto& stage : store.stages(id)) {
+    if (!stage.reason.empty()) lines.push_back("stage " + stage.name + ": " + stage.reason);
+    if (stage.micro_batch > 0) {
+      lines.push_back("stage " + stage.name +
+                      " ran out of memory and goes on with a micro-batch of " +
+                      std::to_string(stage.micro_batch));
+    }
+    const auto evidence = store.evidence(stage.id);
+    if (evidence.empty()) continue;
+    lines.push_back(
+        "stage " + stage.name + ": " + shard_text(static_cast<int64_t>(evidence.size())) +
+        " quarantined (`headcount sweep retry " + std::to_string(id) + "` tries again)");
+    for (const auto& [key, text] : evidence)
+      lines.push_back("shard " + to_hex(key).substr(0, 12) + ": " + text);
+  }
+  for (const auto& alarm : store.alarms()) lines.push_back("alarm: " + alarm);
+  return lines;
+}
+
+Table aggregate(const Store& store, const StageRow& row, const experiments::Stage& stage) {
+  const auto ranges = store.tag_ranges(row.id);
+  const auto result_of = [&](size_t point, int64_t shard) -> std::optional<Result> {
+    const int64_t index = stage.first_shard.at(point) + shard;
+    const auto range =
+        std::find_if(ranges.begin(), ranges.end(), [&](const auto& r) { return index < r.end; });
+    if (range == ranges.end()) return std::nullopt;  // not planned yet
+    return store.result(store.shard_key(row.id, index), range->tag);
+  };
+  return stage.kind->aggregate(stage.name, stage.points, result_of);
+}
+
+void apply_records(experiments::Sweep& sweep, const std::vector<Store::Binding>& bindings,
+                   const std::vector<StageRow>& rows) {
+  for (const auto& model : sweep.models) {
+    for (const auto& binding : bindings) {
+      if (binding.model == model->name) model->tag = binding.tag;
+    }
+  }
+  for (auto& stage : sweep.stages) {
+    const auto row =
+        std::find_if(rows.begin(), rows.end(), [&](const auto& r) { return r.name == stage.name; });
+    for (auto& point : stage.points) {
+      if (point.model->tag == kAnyTag) add_column(point, "numerics", std::string(kAnyTag));
+      if (row == rows.end() || row->micro_batch == 0) continue;
+      point.micro_batch = row->micro_batch;
+      add_column(point, "micro_batch", row->micro_batch);
+    }
+  }
+}
+
+std::vector<Table> tables(const Store& store, store::SweepId id, const std::string& stage) {
+  const auto sweep = store.sweep(id);
+  if (!sweep) throw Error("there is no sweep " + std::to_string(id));
+  const auto rows = store.stages(id);
+  if (!stage.empty() &&
+      std::none_of(rows.begin(), rows.end(), [&](const auto& row) { return row.name == stage; })) {
+    std::string names;
+    for (const auto& row : rows) names += (names.empty() ? "" : ", ") + row.name;
+    throw Error("sweep " + std::to_string(id) + " has no stage \"" + stage + "\"; it has " + names);
+  }
+  std::optional<experiments::Sweep> prepared;
+  std::vector<Table> found;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const auto& row = rows[i];
+    auto table = store.table(row.id);
+    const bool wanted = stage.empty() || row.name == stage;
+    if (!table && wanted && store.n_planned(row.id) > 0 && row.kind != "noop") {
+      if (!prepared) {
+        auto again = experiments::prepare(sweep->text, sweep->file, sweep->root);
+        if (!again.sweep)
+          throw Error("the spec of this sweep cannot be read again: " + to_string(again.problems));
+        prepared = std::move(again.sweep);
+        apply_records(*prepared, store.bindings(id), rows);
+      }
+      const int input = prepared->stages.at(i).input;
+      if (input >= 0) {
+        const auto scores = store.table(rows.at(static_cast<size_t>(input)).id);
+        if (scores) experiments::attach_scores(*prepared, static_cast<int>(i), *scores);
+      }
+      table = aggregate(store, row, prepared->stages[i]);
+    }
+    if (table && wanted) found.push_back(std::move(*table));
+  }
+  return found;
+}
+
+}  // namespace headcount::coordinator
