@@ -1,0 +1,79 @@
+// What holds for every kind: it is in the registry, documents itself, and its example is a good
+// spec.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include "experiments/kind.h"
+#include "experiments/sweep.h"
+#include "schemas/error.h"
+
+namespace headcount::experiments {
+namespace {
+
+namespace fs = std::filesystem;
+
+TEST(Kinds, EveryFolderIsOneLineAndEveryLineOneFolder) {
+  std::set<std::string> folders, names;
+  const fs::path kinds_folder = fs::path(HEADCOUNT_SOURCE_DIR) / "experiments/kinds";
+  for (const auto& entry : fs::directory_iterator(kinds_folder)) {
+    if (entry.is_directory()) folders.insert(entry.path().filename().string());
+  }
+  for (const Kind& kind : kinds()) names.insert(std::string(kind.name));
+  EXPECT_EQ(names, folders);
+  EXPECT_EQ(find_kind("head_importance")->name, "head_importance");
+  EXPECT_EQ(find_kind("head_imports"), nullptr);
+}
+
+TEST(Kinds, EveryParameterSaysWhatItIsAndShowsAnExample) {
+  for (const Kind& kind : kinds()) {
+    std::set<std::string_view> names;
+    for (const ParamInfo& info : kind.params) {
+      EXPECT_TRUE(names.insert(info.name).second)
+          << kind.name << "." << info.name << " stands twice";
+      EXPECT_TRUE(info.meaning.ends_with(".")) << kind.name << "." << info.name;
+      EXPECT_FALSE(info.example.empty()) << kind.name << "." << info.name;
+      EXPECT_LE(info.at_least, info.at_most) << kind.name << "." << info.name;
+    }
+  }
+}
+
+TEST(Kinds, EveryExampleIsAGoodSpecWhoseShardsAreThoseCounted) {
+  for (const Kind& kind : kinds()) {
+    const fs::path path = fs::path(HEADCOUNT_SOURCE_DIR) / "experiments/kinds" /
+                          std::string(kind.name) / "example.toml";
+    std::stringstream text;
+    text << std::ifstream(path).rdbuf();
+    const Prepared prepared = prepare(text.str(), path.string(), HEADCOUNT_SOURCE_DIR);
+    EXPECT_EQ(to_string(prepared.problems), "");
+    ASSERT_TRUE(prepared.sweep) << path;
+    const Stage& first = prepared.sweep->stages.front();
+    ASSERT_GT(count(first), 0);
+    for (int64_t i = 0; i < count(first); ++i) {
+      const Shard one = shard(first, i);
+      EXPECT_FALSE(arrays(one).empty());
+      EXPECT_EQ(key(decode_shard(encode(one))), key(one));
+    }
+  }
+}
+
+TEST(Kinds, AShardOfAnUnknownKindIsRefused) {
+  Shard shard;
+  shard.kind = "sparse_attention";
+  EXPECT_THROW(arrays(shard), Error);
+  shard.kind = "noop";
+  ASSERT_EQ(arrays(shard).size(), 1u);
+}
+
+TEST(Kinds, ListsBecomeTextInTables) {
+  EXPECT_EQ(to_cell(std::vector<double>{0.1, 1}), Cell(std::string("[0.1, 1]")));
+  EXPECT_EQ(to_cell(true), Cell(int64_t{1}));
+  EXPECT_EQ(to_cell(std::string("a")), Cell(std::string("a")));
+}
+
+}  // namespace
+}  // namespace headcount::experiments
