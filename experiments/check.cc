@@ -10,6 +10,8 @@ namespace headcount::experiments {
 
 namespace {
 
+constexpr size_t kMaxSweepPoints = 100'000;
+
 template <class Named>
 std::vector<std::string> names_of(const std::vector<Named>& all) {
   std::vector<std::string> names;
@@ -188,10 +190,19 @@ class StageChecker {
 std::vector<CheckedStage> check_stages(const Spec& spec, std::span<const Kind> kinds,
                                        std::vector<Problem>& problems) {
   std::vector<CheckedStage> done;
+  size_t n_points = 0;
   for (size_t i = 0; i < spec.stages.size(); ++i) {
     const size_t before = problems.size();
     const StageContext context{.spec = spec, .index = i, .before = done, .problems = problems};
     CheckedStage checked = StageChecker(context).check(kinds);
+    n_points += checked.arms.size();
+    if (n_points > kMaxSweepPoints && !checked.arms.empty()) {
+      context.complain(context.written().at, "name",
+                       "the stages up to this one have more than " +
+                           std::to_string(kMaxSweepPoints) +
+                           " points; split them over several specs");
+      checked.arms.clear();
+    }
     checked.clean = checked.kind != nullptr && problems.size() == before;
     done.push_back(std::move(checked));
   }

@@ -144,9 +144,10 @@ class InputReader {
     };
     if (several == nullptr) {
       read_one(member.value, member.at);
-    } else if (several->empty()) {
+    } else if (several->empty() || several->size() > kMaxPoints) {
       context_.complain(member.at, "scores." + member.key,
-                        "expected one or more values, found an empty list");
+                        "expected 1 to " + std::to_string(kMaxPoints) +
+                            " values, found a list of " + std::to_string(several->size()));
     } else {
       for (const auto& value : *several) read_one(value, value.at);
     }

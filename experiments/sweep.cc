@@ -16,6 +16,8 @@ namespace headcount::experiments {
 
 namespace {
 
+constexpr size_t kMaxProblems = 1000;
+
 std::string resolved(const std::string& path, const std::string& root) {
   if (path.starts_with("builtin:") || path.starts_with("/") || root.empty()) return path;
   return (std::filesystem::path(root) / path).lexically_normal().string();
@@ -207,13 +209,19 @@ void check_points(const Stage& stage, size_t index, const Spec& spec,
   }
 }
 
-/// In the order of the file, and each once: one dataset may fail in the same way for two models.
+/// In the order of the file, each once, at most kMaxProblems: one dataset may fail in the same way
+/// for two models.
 void put_in_order(std::vector<Problem>& problems) {
   std::stable_sort(problems.begin(), problems.end(), [](const Problem& a, const Problem& b) {
     return std::pair(a.at.line, a.at.column) < std::pair(b.at.line, b.at.column);
   });
   std::set<std::string> said;
   std::erase_if(problems, [&](const Problem& one) { return !said.insert(to_string(one)).second; });
+  if (problems.size() <= kMaxProblems) return;
+  const size_t n_more = problems.size() - kMaxProblems;
+  problems.resize(kMaxProblems);
+  problems.push_back({problems.front().file, problems.back().at, "",
+                      "and " + std::to_string(n_more) + " more problems after this one"});
 }
 
 }  // namespace

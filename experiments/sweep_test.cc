@@ -4,9 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <set>
+#include <random>
 
-#include "experiments/check.h"
 #include "experiments/test_files.h"
 
 namespace headcount::experiments {
@@ -246,6 +245,68 @@ k = [1]
   EXPECT_EQ(wide[11], 9);
 }
 
+TEST_F(SweepTest, HostileSpecsEndSoonWithAFewProblems) {
+  std::string stages, keys, list = "ig_steps = [";
+  for (int i = 0; i < 100'000; ++i) stages += "[[stage]]\n";
+  EXPECT_EQ(to_string(prepared(stages).problems),
+            "x.toml:16:3: stage: expected at most 256 tables, found 100000\n");
+  for (int i = 0; i < 90'000; ++i) keys += "k" + std::to_string(i) + "=1\n";
+  const Prepared unknown = prepared(std::string(kImportance) + keys);
+  EXPECT_EQ(unknown.problems.size(), 1001u);
+  EXPECT_EQ(unknown.problems.back().message, "and 89000 more problems after this one");
+  for (int i = 0; i < 300'000; ++i) list += "0,";
+  std::string importance = kImportance;
+  importance.erase(importance.find("ig_steps"));
+  EXPECT_EQ(prepared(importance + list + "]\n").problems.size(), 1001u);
+}
+
+TEST_F(SweepTest, SurvivesDamagedSpecs) {
+  const std::string good = std::string(kHead) + kImportance + R"([[stage]]
+name = "pruning"
+kind = "head_pruning"
+scores = { stage = "importance", ig_steps = 16 }
+dataset = "test"
+k = [1, 2]
+[[stage]]
+name = "plain"
+kind = "evaluate"
+model = "small"
+dataset = "test"
+metrics = ["accuracy", "f1", "exact_match"]
+pruned = [1, 2]
+)";
+  const std::vector<std::string> words = {
+      "0",    "-1",        "[]",     "[[1]]",     "\"x\"",        "true", "{}",
+      "9e99", "\"small\"", "[1, 2]", "\"train\"", "\"adaptive\"", "1.5"};
+  std::mt19937 random(7);  // NOLINT: a fixed seed is the point
+  int n_good = 0, n_bad = 0;
+  for (int round = 0; round < 400; ++round) {
+    std::string text = good;
+    for (size_t damage = random() % 3 + 1; damage > 0; --damage) {
+      std::vector<size_t> values;
+      for (size_t at = 0; (at = text.find(" = ", at)) != std::string::npos; ++at) {
+        values.push_back(at + 3);
+      }
+      const size_t at = values[random() % values.size()];
+      const size_t line = text.rfind('\n', at) + 1, end = text.find('\n', at);
+      if (random() % 2 == 0) {
+        text.replace(at, end - at, words[random() % words.size()]);
+      } else {
+        text.erase(line, end + 1 - line);
+      }
+    }
+    const Prepared made = prepare(text, "x.toml", files_.root());
+    EXPECT_NE(made.sweep.has_value(), !made.problems.empty()) << text;
+    (made.sweep ? n_good : n_bad) += 1;
+    if (!made.sweep) continue;
+    for (const auto& stage : made.sweep->stages) {
+      if (stage.input < 0 && count(stage) > 0) shard(stage, count(stage) - 1);
+    }
+  }
+  EXPECT_GT(n_good, 10);
+  EXPECT_GT(n_bad, 100);
+}
+
 TEST_F(SweepTest, ProblemsComeInTheOrderOfTheFileEachOnce) {
   const Prepared made = prepared(R"([[stage]]
 name = "importance"
@@ -257,12 +318,13 @@ ig_steps = [8, 16]
 baseline = 3
 quadrature = "simpson"
 )");
-  EXPECT_EQ(to_string(made.problems),
-            "x.toml:16:1: stage[0].mask_probs: the rows of dataset \"train\" have a masked span: give "
-            "mask_probs, such as [0.15, 0.3, 0.5, 0.7, 0.9]\n"
-            "x.toml:23:1: stage[0].baseline: expected a number from 0 to 0.999, found 3\n"
-            "x.toml:24:1: stage[0].quadrature: expected one of \"right\", \"left\", \"midpoint\", "
-            "\"trapezoid\", \"adaptive\", \"gauss_legendre\", found \"simpson\"\n");
+  EXPECT_EQ(
+      to_string(made.problems),
+      "x.toml:16:1: stage[0].mask_probs: the rows of dataset \"train\" have a masked span: give "
+      "mask_probs, such as [0.15, 0.3, 0.5, 0.7, 0.9]\n"
+      "x.toml:23:1: stage[0].baseline: expected a number from 0 to 0.999, found 3\n"
+      "x.toml:24:1: stage[0].quadrature: expected one of \"right\", \"left\", \"midpoint\", "
+      "\"trapezoid\", \"adaptive\", \"gauss_legendre\", found \"simpson\"\n");
 }
 
 }  // namespace

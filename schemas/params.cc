@@ -336,11 +336,13 @@ std::vector<Choice> read_params(const Value::Table& table, std::span<const Param
                                 std::vector<Problem>& problems) {
   std::vector<std::string> known(handled_elsewhere.begin(), handled_elsewhere.end());
   for (const auto& info : infos) known.emplace_back(info.name);
+  constexpr int kMaxGuesses = 100;  // a table of strangers is no list of slips
+  int n_unknown = 0;
   for (const auto& member : table) {
-    if (std::find(known.begin(), known.end(), member.key) == known.end()) {
-      problems.push_back(
-          {file, member.at, path + "." + key_text(member.key), unknown_key(member.key, known)});
-    }
+    if (std::find(known.begin(), known.end(), member.key) != known.end()) continue;
+    const bool guess = ++n_unknown <= kMaxGuesses;
+    problems.push_back({file, member.at, path + "." + key_text(member.key),
+                        guess ? unknown_key(member.key, known) : "unknown key"});
   }
   std::vector<Values> all;
   for (const auto& info : infos) {

@@ -80,6 +80,7 @@ struct ParsedSpec {
 };
 
 constexpr size_t kMaxSpecBytes = 1 << 20;
+constexpr size_t kMaxTables = 256;   // of models, of datasets, of stages
 constexpr int kMaxSpecNesting = 16;  // of brackets, of braces and of dots in one key
 
 /// Reads TOML text (at most kMaxSpecBytes, kMaxSpecNesting). `file` is only for messages. Names of

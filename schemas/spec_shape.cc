@@ -185,6 +185,15 @@ class Shape {
     return "";
   }
 
+  bool few_enough(const Value::Member& group, size_t n) {
+    if (n > kMaxTables) {
+      complain(
+          group.at, group.key,
+          "expected at most " + std::to_string(kMaxTables) + " tables, found " + std::to_string(n));
+    }
+    return n <= kMaxTables;
+  }
+
   /// Calls `read(member, table, path)` for each [group.NAME].
   template <class Read>
   void each_named(const Value::Member& group, const Read& read) {
@@ -194,6 +203,7 @@ class Shape {
       complain(group.at, group.key, "expected tables " + form + ", found " + to_text(group.value));
       return;
     }
+    if (!few_enough(group, tables->size())) return;
     for (const auto& member : *tables) {
       const std::string path = group.key + "." + key_text(member.key);
       const auto* table = std::get_if<Value::Table>(&member.value.data);
@@ -247,6 +257,7 @@ class Shape {
       return;
     }
     if (list->empty()) complain(group.at, "stage", "expected at least one [[stage]], found none");
+    if (!few_enough(group, list->size())) return;
     std::set<std::string> names;
     for (size_t i = 0; i < list->size(); ++i) {
       spec.stages.push_back(read_stage((*list)[i], "stage[" + std::to_string(i) + "]", names));
@@ -342,9 +353,10 @@ std::span<const ParamInfo> model_params() {
       ParamInfo{.name = "path",
                 .type = ParamType::kText,
                 .required = true,
-                .meaning = "A model shipped with Headcount (`builtin:NAME`), or a directory with "
-                           "`config.json` and `*.safetensors`, or with one llama2.c `*.bin`; relative "
-                           "ones start at `--root`.",
+                .meaning =
+                    "A model shipped with Headcount (`builtin:NAME`), or a directory with "
+                    "`config.json` and `*.safetensors`, or with one llama2.c `*.bin`; relative "
+                    "ones start at `--root`.",
                 .example = "\"builtin:addition\"",
                 .axis = false},
       ParamInfo{.name = "dtype",
