@@ -2,16 +2,14 @@
 // loops.
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
-#include <ATen/ops/bmm.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/exp.h>
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/logsumexp.h>
 #include <ATen/ops/matmul.h>
+#include <ATen/ops/ones.h>
 #include <ATen/ops/rsqrt.h>
 #include <ATen/ops/sigmoid.h>
 #include <ATen/ops/stack.h>
-#include <ATen/ops/zeros.h>
 
 #include <cmath>
 #include <limits>
@@ -37,47 +35,83 @@ at::Tensor rotate(const at::Tensor& x, const RotaryTables& tables, const at::Ten
   return (split ? turned.transpose(-1, -2) : turned).flatten(-2);
 }
 
-/// One sequence's attention: everything the backward pass needs again, heads first, in the wide
-/// dtype.
-struct Pattern {
-  at::Tensor q, k, v;  // [n_heads, rows, d_head], q and k turned
-  at::Tensor scores;   // [n_heads, queries, keys], masked
-  at::Tensor positions_k;
+/// Consecutive sequences of equal size, computed together.
+struct Run {
+  int64_t first, size;      // sequences
+  int64_t q_begin, q_rows;  // all their query rows
+  int64_t k_begin, k_rows;
 };
 
-Pattern pattern_of(const AttentionOp& op, size_t b) {
-  const Config& c = op.config;
-  const at::ScalarType dtype = op.tables.cos.scalar_type();
-  const int64_t q0 = op.q_start[b], nq = op.q_start[b + 1] - q0, k0 = op.k_start[b],
-                nk = op.k_start[b + 1] - k0;
-  const at::Tensor q_position = op.q_position.narrow(0, q0, nq);
-  Pattern p;
-  p.positions_k = at::arange(nk, q_position.options());
-  const auto heads = [&](const at::Tensor& rows, int64_t n) {
-    return rows.unflatten(1, at::IntArrayRef({n, c.d_head}));
-  };
-  const int64_t group = c.n_heads / c.n_kv_heads;
-  p.q = rotate(heads(op.q.narrow(0, q0, nq), c.n_heads), op.tables, q_position, c.rotary, 1)
-            .transpose(0, 1);
-  p.k = rotate(heads(op.k.narrow(0, k0, nk), c.n_kv_heads), op.tables, p.positions_k, c.rotary, 1)
-            .transpose(0, 1)
-            .repeat_interleave(group, 0);
-  p.v = heads(op.v.narrow(0, k0, nk), c.n_kv_heads)
-            .to(dtype)
-            .transpose(0, 1)
-            .repeat_interleave(group, 0);
-  p.scores = at::bmm(p.q, p.k.transpose(1, 2)) / std::sqrt(static_cast<double>(c.d_head));
-  if (c.causal) {
-    p.scores = p.scores.masked_fill(p.positions_k.unsqueeze(0) > q_position.unsqueeze(1),
-                                    -std::numeric_limits<double>::infinity());
+/// Cuts the batch into runs whose score matrices stay below 64 million elements.
+std::vector<Run> runs_of(const AttentionOp& op) {
+  constexpr int64_t kMostScores = 64 << 20;
+  std::vector<Run> runs;
+  for (size_t b = 0; b + 1 < op.q_start.size(); ++b) {
+    const int64_t nq = op.q_start[b + 1] - op.q_start[b], nk = op.k_start[b + 1] - op.k_start[b];
+    if (nq == 0) continue;
+    if (!runs.empty()) {
+      Run& run = runs.back();
+      const bool joins = run.first + run.size == static_cast<int64_t>(b) &&
+                         run.q_rows == nq * run.size && run.k_rows == nk * run.size &&
+                         (run.size + 1) * op.config.n_heads * nq * nk <= kMostScores;
+      if (joins) {
+        ++run.size;
+        run.q_rows += nq;
+        run.k_rows += nk;
+        continue;
+      }
+    }
+    runs.push_back({static_cast<int64_t>(b), 1, op.q_start[b], nq, op.k_start[b], nk});
   }
-  return p;
+  return runs;
 }
 
-/// The gate of each head of sequence b, [n_heads, 1, 1]; one where none are given.
-at::Tensor gate_of(const AttentionOp& op, size_t b, const at::Tensor& like) {
-  if (!op.gate.defined()) return at::zeros({op.config.n_heads, 1, 1}, like.options()) + 1;
-  return op.gate.select(0, static_cast<int64_t>(b)).to(like.options()).unsqueeze(1).unsqueeze(1);
+/// One run's attention up to the scores, in the wide dtype.
+struct Scores {
+  at::Tensor q, k, v;                 // [sequences, n_heads, rows, d_head], q and k turned
+  at::Tensor scores;                  // [sequences, n_heads, queries, keys], masked
+  at::Tensor q_position, k_position;  // [rows]
+};
+
+/// [rows, heads * d_head] as [sequences, heads, rows of one, d_head].
+at::Tensor heads_first(const at::Tensor& rows, int64_t sequences, int64_t n_heads) {
+  return rows.reshape({sequences, rows.size(0) / sequences, n_heads, -1}).transpose(1, 2);
+}
+
+/// The reverse.
+at::Tensor rows_first(const at::Tensor& heads) {
+  return heads.transpose(1, 2).flatten(2).flatten(0, 1);
+}
+
+Scores scores_of(const AttentionOp& op, const Run& run) {
+  const Config& c = op.config;
+  const int64_t group = c.n_heads / c.n_kv_heads, n_keys = run.k_rows / run.size;
+  Scores s;
+  s.q_position = op.q_position.narrow(0, run.q_begin, run.q_rows);
+  s.k_position = at::arange(n_keys, s.q_position.options()).repeat({run.size});
+  const auto turned = [&](const at::Tensor& rows, int64_t n_heads, const at::Tensor& position) {
+    const at::Tensor heads = rows.unflatten(1, at::IntArrayRef({n_heads, c.d_head}));
+    return heads_first(rotate(heads, op.tables, position, c.rotary, 1), run.size, n_heads);
+  };
+  s.q = turned(op.q.narrow(0, run.q_begin, run.q_rows), c.n_heads, s.q_position);
+  s.k = turned(op.k.narrow(0, run.k_begin, run.k_rows), c.n_kv_heads, s.k_position)
+            .repeat_interleave(group, 1);
+  s.v = heads_first(op.v.narrow(0, run.k_begin, run.k_rows).to(s.q.scalar_type()), run.size,
+                    c.n_kv_heads)
+            .repeat_interleave(group, 1);
+  s.scores = at::matmul(s.q, s.k.transpose(-1, -2)) / std::sqrt(static_cast<double>(c.d_head));
+  if (c.causal) {
+    const at::Tensor q_at = s.q_position.reshape({run.size, 1, -1, 1}),
+                     k_at = s.k_position.narrow(0, 0, n_keys);
+    s.scores = s.scores.masked_fill(k_at > q_at, -std::numeric_limits<double>::infinity());
+  }
+  return s;
+}
+
+/// The gates of the run's heads, [sequences, n_heads, 1, 1]; ones where none are given.
+at::Tensor gates_of(const AttentionOp& op, const Run& run, const at::Tensor& like) {
+  if (!op.gate.defined()) return at::ones({run.size, op.config.n_heads, 1, 1}, like.options());
+  return op.gate.narrow(0, run.first, run.size).to(like.options()).unsqueeze(-1).unsqueeze(-1);
 }
 
 class AtenOps : public Ops {
@@ -115,14 +149,13 @@ class AtenOps : public Ops {
 
   void attention(const AttentionOp& op, at::Tensor& z, at::Tensor& gated,
                  at::Tensor& log_sum) const override {
-    for (size_t b = 0; b + 1 < op.q_start.size(); ++b) {
-      const Pattern p = pattern_of(op, b);
-      const at::Tensor sum = at::logsumexp(p.scores, -1);
-      const at::Tensor out = at::bmm(at::exp(p.scores - sum.unsqueeze(-1)), p.v);
-      const int64_t q0 = op.q_start[b], nq = op.q_start[b + 1] - q0;
-      log_sum.narrow(0, q0, nq).copy_(sum.transpose(0, 1));
-      z.narrow(0, q0, nq).copy_(out.transpose(0, 1).flatten(1));
-      gated.narrow(0, q0, nq).copy_((out * gate_of(op, b, out)).transpose(0, 1).flatten(1));
+    for (const Run& run : runs_of(op)) {
+      const Scores s = scores_of(op, run);
+      const at::Tensor sum = at::logsumexp(s.scores, -1);
+      const at::Tensor out = at::matmul(at::exp(s.scores - sum.unsqueeze(-1)), s.v);
+      log_sum.narrow(0, run.q_begin, run.q_rows).copy_(sum.transpose(1, 2).flatten(0, 1));
+      z.narrow(0, run.q_begin, run.q_rows).copy_(rows_first(out));
+      gated.narrow(0, run.q_begin, run.q_rows).copy_(rows_first(out * gates_of(op, run, out)));
     }
   }
 
@@ -130,49 +163,53 @@ class AtenOps : public Ops {
                           const at::Tensor& d_gated, at::Tensor& d_q, at::Tensor& d_k,
                           at::Tensor& d_v, at::Tensor& d_gate) const override {
     gate_dot(op, z, d_gated, d_gate);
+    d_k.zero_();  // runs leave out sequences without queries
+    d_v.zero_();
     const Config& c = op.config;
     const double scale = 1.0 / std::sqrt(static_cast<double>(c.d_head));
-    const auto fold =
-        [&](const at::Tensor& heads) {  // query heads that share a key/value head, summed
-          return heads.unflatten(0, at::IntArrayRef({c.n_kv_heads, c.n_heads / c.n_kv_heads}))
-              .sum(1)
-              .transpose(0, 1);
-        };
-    for (size_t b = 0; b + 1 < op.q_start.size(); ++b) {
-      const Pattern p = pattern_of(op, b);
-      const int64_t q0 = op.q_start[b], nq = op.q_start[b + 1] - q0, k0 = op.k_start[b],
-                    nk = op.k_start[b + 1] - k0;
+    // Query heads that share a key/value head, summed; turned back where positions are given.
+    const auto fold = [&](const at::Tensor& heads) {
+      return rows_first(
+          heads.unflatten(1, at::IntArrayRef({c.n_kv_heads, c.n_heads / c.n_kv_heads})).sum(2));
+    };
+    const auto turned_back = [&](const at::Tensor& rows, int64_t n_heads,
+                                 const at::Tensor& position) {
+      return rotate(rows.unflatten(1, at::IntArrayRef({n_heads, c.d_head})), op.tables, position,
+                    c.rotary, -1)
+          .flatten(1);
+    };
+    for (const Run& run : runs_of(op)) {
+      const Scores s = scores_of(op, run);
       const auto heads = [&](const at::Tensor& rows) {
-        return rows.narrow(0, q0, nq)
-            .unflatten(1, at::IntArrayRef({c.n_heads, c.d_head}))
-            .transpose(0, 1)
-            .to(p.q.scalar_type());
+        return heads_first(rows.narrow(0, run.q_begin, run.q_rows).to(s.q.scalar_type()), run.size,
+                           c.n_heads);
       };
-      const at::Tensor pattern =
-          at::exp(p.scores - log_sum.narrow(0, q0, nq).transpose(0, 1).unsqueeze(-1));
-      const at::Tensor d_z = heads(d_gated) * gate_of(op, b, p.q);
-      const at::Tensor d_pattern = at::bmm(d_z, p.v.transpose(1, 2));
+      const at::Tensor pattern = at::exp(s.scores - heads(log_sum));
+      const at::Tensor d_z = heads(d_gated) * gates_of(op, run, s.q);
+      const at::Tensor d_pattern = at::matmul(d_z, s.v.transpose(-1, -2));
       const at::Tensor d_scores = pattern * (d_pattern - (d_z * heads(z)).sum(-1, true)) * scale;
-      const at::Tensor dq = at::bmm(d_scores, p.k).transpose(0, 1);
-      const at::Tensor dk = fold(at::bmm(d_scores.transpose(1, 2), p.q));
-      d_q.narrow(0, q0, nq).copy_(
-          rotate(dq, op.tables, op.q_position.narrow(0, q0, nq), c.rotary, -1).flatten(1));
-      d_k.narrow(0, k0, nk).copy_(rotate(dk, op.tables, p.positions_k, c.rotary, -1).flatten(1));
-      d_v.narrow(0, k0, nk).copy_(fold(at::bmm(pattern.transpose(1, 2), d_z)).flatten(1));
+      d_q.narrow(0, run.q_begin, run.q_rows)
+          .copy_(turned_back(rows_first(at::matmul(d_scores, s.k)), c.n_heads, s.q_position));
+      d_k.narrow(0, run.k_begin, run.k_rows)
+          .copy_(turned_back(fold(at::matmul(d_scores.transpose(-1, -2), s.q)), c.n_kv_heads,
+                             s.k_position));
+      d_v.narrow(0, run.k_begin, run.k_rows)
+          .copy_(fold(at::matmul(pattern.transpose(-1, -2), d_z)));
     }
   }
 
   void gate_dot(const AttentionOp& op, const at::Tensor& z, const at::Tensor& d_gated,
                 at::Tensor& d_gate) const override {
-    const Config& c = op.config;
     const at::ScalarType dtype = wide(z.scalar_type());
-    const at::Tensor dots = (z.to(dtype) * d_gated.to(dtype))
-                                .unflatten(1, at::IntArrayRef({c.n_heads, c.d_head}))
-                                .sum(-1);
-    for (size_t b = 0; b + 1 < op.q_start.size(); ++b) {
-      const int64_t q0 = op.q_start[b], nq = op.q_start[b + 1] - q0;
-      d_gate.select(0, static_cast<int64_t>(b))
-          .copy_(dots.narrow(0, q0, nq).sum(0, false, at::kDouble));
+    const at::Tensor dots =
+        (z.to(dtype) * d_gated.to(dtype))
+            .unflatten(1, at::IntArrayRef({op.config.n_heads, op.config.d_head}))
+            .sum(-1);
+    d_gate.zero_();
+    for (const Run& run : runs_of(op)) {
+      const at::Tensor own = dots.narrow(0, run.q_begin, run.q_rows).to(at::kDouble);
+      d_gate.narrow(0, run.first, run.size)
+          .copy_(own.unflatten(0, at::IntArrayRef({run.size, -1})).sum(1));
     }
   }
 

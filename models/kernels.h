@@ -55,7 +55,7 @@ class Ops {
   /// d_gate alone, where nothing below asks for more.
   virtual void gate_dot(const AttentionOp& op, const at::Tensor& z, const at::Tensor& d_gated,
                         at::Tensor& d_gate) const = 0;
-  /// log_prob float64 [rows] on the CPU; d_logits (undefined: not wanted) [rows, vocab] = weight *
+  /// log_prob float64 [rows]; d_logits (undefined: not wanted) [rows, vocab] = weight *
   /// (onehot - softmax).
   virtual void cross_entropy(const at::Tensor& logits, const at::Tensor& target,
                              const at::Tensor& weight, at::Tensor& log_prob,

@@ -374,6 +374,30 @@ TEST(Gates, OfManySamplesAreThoseOfEachAloneAndPaddingIsNotSeen) {
   }
 }
 
+TEST(Gates, OfASequenceWithNothingSupervisedScoreNothing) {
+  const Config config = tiny_config();
+  const Model model = tiny_model(config, at::kDouble);
+  Batch batch = ragged_batch(config);
+  const GateGradient all = gate_gradient(model, batch, some_gates(config, 3));
+  const at::Tensor kept = batch.sample.ne(1).nonzero().squeeze(1);
+  for (at::Tensor* t : {&batch.sample, &batch.position, &batch.target, &batch.weight}) {
+    *t = t->index_select(0, kept);
+  }
+  const GateGradient some = gate_gradient(model, batch, some_gates(config, 3));
+  EXPECT_EQ(some.score[1].item<double>(), 0);
+  EXPECT_EQ(some.grad[1].abs().max().item<double>(), 0);
+  EXPECT_LE(max_difference(some.grad[0], all.grad[0]), 1e-12);
+  EXPECT_LE(max_difference(some.grad[2], all.grad[2]), 1e-12);
+
+  const Layout layout = layout_of(model, batch);
+  const Tape tape = forward_pass(model, layout, some_gates(config, 3), aten_ops(), true);
+  const at::Tensor d_hidden = at::ones(tape.hidden.sizes(), at::kDouble);
+  const at::Tensor plain =
+      backward_pass(model, layout, some_gates(config, 3), aten_ops(), tape, d_hidden);
+  EXPECT_EQ(plain[1].abs().max().item<double>(), 0);
+  EXPECT_GT(plain[2].abs().max().item<double>(), 0);
+}
+
 TEST(Gates, FollowTheirHeadsWhenHeadsArePermuted) {
   Config config = tiny_config();
   config.n_kv_heads = config.n_heads;

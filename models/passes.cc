@@ -219,8 +219,9 @@ at::Tensor backward_pass(const Model& model, const Layout& layout, const at::Ten
   const int64_t n = layout.ids.size(0), n_supervised = layout.supervised.size(0);
   const int64_t d_attn = c.n_heads * c.d_head, d_kv = c.n_kv_heads * c.d_head;
   const auto n_sequences = static_cast<int64_t>(layout.start.size()) - 1;
-  at::Tensor d_gates = at::zeros({n_sequences, c.n_layers, c.n_heads}, at::kDouble);
-  at::Tensor d_gate = at::zeros({n_sequences, c.n_heads}, at::kDouble);
+  at::Tensor d_gates =
+      at::zeros({n_sequences, c.n_layers, c.n_heads}, make.narrow.dtype(at::kDouble));
+  at::Tensor d_gate = at::zeros({n_sequences, c.n_heads}, make.narrow.dtype(at::kDouble));
 
   at::Tensor d_active = make.rows(n, c.d_mlp), d_gate_up = make.rows(n, 2 * c.d_mlp),
              d_normed = make.rows(n, c.d_model);
@@ -263,7 +264,7 @@ at::Tensor backward_pass(const Model& model, const Layout& layout, const at::Ten
     }
     ops.rms_norm_backward(d_normed, t.x, w.attn_norm, t.inverse, d_x);
   }
-  return d_gates;
+  return d_gates.cpu();
 }
 
 }  // namespace headcount::models
