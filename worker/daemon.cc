@@ -20,11 +20,11 @@
 
 #include "cluster/transport/client.h"
 #include "schemas/error.h"
+#include "schemas/version.h"
 #include "worker/agent/agent.h"
 #include "worker/devices.h"
 #include "worker/journal.h"
 #include "worker/runner_process.h"
-#include "worker/version.h"
 
 namespace headcount::worker {
 namespace {
@@ -144,7 +144,7 @@ class Daemon {
     }
     log_->info(
         "worker {} of version {} starts, pid {}, {} runner(s), coordinator {}, {} result(s) kept",
-        options_.key.name, kProgramVersion, ::getpid(), slots_.size(), options_.key.address,
+        options_.key.name, kVersion, ::getpid(), slots_.size(), options_.key.address,
         journal_.size());
     if (journal_.dropped_bytes() > 0) {
       log_->warn("{} bytes of a half-written result were dropped", journal_.dropped_bytes());
@@ -174,7 +174,7 @@ class Daemon {
  private:
   Settings settings() {
     Settings settings;
-    settings.version = kProgramVersion;
+    settings.version = kVersion;
     settings.host = host_name();
     settings.incarnation = next_incarnation(options_.state, static_cast<uint64_t>(unix_now_us()));
     if (!options_.runner_program.empty()) settings.devices = options_.devices;
@@ -436,9 +436,9 @@ class Daemon {
   }
 
   void runner_is_ready(int i, RunnerReady& ready) {
-    if (ready.version != kProgramVersion) {
+    if (ready.version != kVersion) {
       log_->error("{} is of version {}, this program of {}: build both together",
-                  options_.runner_program, ready.version, kProgramVersion);
+                  options_.runner_program, ready.version, kVersion);
       stop(1);
       return;
     }

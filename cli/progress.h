@@ -1,0 +1,33 @@
+// A sweep while it runs: the status of coordinator/requests.h as lines for people, and waiting for
+// its end.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "cli/connection.h"
+
+namespace headcount::cli {
+
+/// Lines for one answer of sweep.status: one a stage (done of shards, share, rate, time left) and
+/// one a worker; `bars`: with progress bars, for a terminal. Throws Error for text that is no
+/// status.
+std::vector<std::string> progress_lines(const std::string& status_json, bool bars);
+
+/// One line: "importance 12/40 (8.1/s, 3.5 s left); pruning waits".
+std::string progress_summary(const std::string& status_json);
+
+/// How a wait ended: the sweep's state ("finished", "cancelled", "stopped"), or "interrupted".
+struct Waited {
+  std::string state;
+  std::string status_json;  // the last answer
+};
+
+/// Shows progress on stderr until the sweep ends or `stop_asked` says so (checked some ten times a
+/// second): redrawn in place on a terminal, else a line every few seconds; nothing when quiet. A
+/// coordinator that goes away is waited for, `patience_ms` at most, then Error.
+Waited watch_sweep(Connection& connection, const std::string& id, bool quiet, int64_t patience_ms,
+                   const std::function<bool()>& stop_asked);
+
+}  // namespace headcount::cli

@@ -1,0 +1,162 @@
+// headcount run | demo: coordinator and workers on this machine, progress, tables, exit. A sweep
+// that was interrupted goes on when the same spec is run again.
+#include <CLI/CLI.hpp>
+#include <cstdlib>
+#include <filesystem>
+#include <iostream>
+#include <memory>
+
+#include "cli/command.h"
+#include "cli/interrupt.h"
+#include "cli/local.h"
+#include "cli/progress.h"
+#include "cli/tables.h"
+#include "experiments/check.h"
+#include "schemas/spec.h"
+#include "store/store.h"
+
+namespace headcount::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Options {
+  std::string spec, root;
+  std::vector<std::string> devices, model_paths;
+  int workers = 1, runners = 0, threads = 1;
+};
+
+std::vector<std::string> worker_flags(const Options& options) {
+  std::vector<std::string> flags = {"--runners", std::to_string(options.runners), "--threads",
+                                    std::to_string(options.threads)};
+  for (const std::string& device : options.devices) flags.insert(flags.end(), {"--device", device});
+  for (const std::string& path : options.model_paths) {
+    flags.insert(flags.end(), {"--model-path", path});
+  }
+  return flags;
+}
+
+/// What is wrong with the spec that can be seen without opening a model or a dataset.
+void check_text(const std::string& text, const std::string& file) {
+  ParsedSpec parsed = parse_spec(text, file);
+  if (parsed.spec && parsed.problems.empty()) {
+    experiments::check_stages(*parsed.spec, experiments::kinds(), parsed.problems);
+  }
+  if (!parsed.problems.empty()) throw BadInput(to_string(parsed.problems));
+}
+
+int run(const Session& session, const Options& options) {
+  const Common& common = session.common;
+  const std::string text = read_file(options.spec);
+  check_text(text, options.spec);
+  need_runner_program();
+  const std::string state = fs::absolute(common.state).string();
+  const Interrupt interrupt;
+  LocalCluster cluster({.state = state,
+                        .root = fs::absolute(options.root.empty() ? "." : options.root).string(),
+                        .workers = options.workers,
+                        .worker_flags = worker_flags(options)});
+  cluster.start_workers();
+  Connection connection = cluster.connect();
+  const Submitted submitted = submit_spec(connection, text, options.spec, "", true);
+  if (!common.quiet()) std::cerr << to_string(submitted) << "\n";
+  const Waited waited = watch_sweep(connection, submitted.id, common.quiet(), 60'000, [&] {
+    cluster.supervise();
+    return interrupt.count() > 0;
+  });
+  if (waited.state == "interrupted" && !common.quiet()) {
+    std::cerr << "waits for the shards that are running (Ctrl-C again: at once)\n";
+  }
+  cluster.stop([&] { return interrupt.count() > 1; });
+  if (waited.state == "interrupted") {
+    std::cerr << "stopped; everything computed is kept. Go on by the same command: headcount run "
+              << options.spec << " --state " << common.state << "\n";
+    return kFailed;
+  }
+  const int status = show_outcome(common, waited, submitted.id);
+  if (!common.quiet()) {
+    std::cerr << "database: " << state << "/" << store::kFileName
+              << "   (headcount results|export|query, sqlite3, pandas)\n";
+  }
+  return status;
+}
+
+/// examples/demo.toml of the source tree this program was built from, or installed beside it.
+std::string demo_spec() {
+  const fs::path here = process::program_directory();
+  for (const fs::path& path :
+       {here / "../../examples/demo.toml", here / "../share/headcount/examples/demo.toml",
+        fs::path(HEADCOUNT_SOURCE_DIR) / "examples/demo.toml"}) {
+    if (fs::exists(path)) return fs::canonical(path).string();
+  }
+  throw Error("examples/demo.toml is not found beside this program");
+}
+
+int demo(Session& session, Options options) {
+  if (options.spec.empty()) options.spec = demo_spec();
+  options.workers = 2;
+  options.runners = options.runners == 0 ? 1 : options.runners;
+  options.root = fs::path(options.spec).parent_path().string();
+  session.common.state += "/demo";
+  return run(session, options);
+}
+
+void add_devices(CLI::App& command, const std::shared_ptr<Options>& options) {
+  command
+      .add_option("--device", options->devices,
+                  "cpu or cuda:N, several times for several (default: every visible GPU, else cpu)")
+      ->type_name("DEVICE")
+      ->take_all();
+  command
+      .add_option("--runners", options->runners,
+                  "runners per device and worker (default: one a GPU; on the CPU one per --threads "
+                  "cores)")
+      ->check(CLI::Range(0, 1024));
+  command
+      .add_option("--threads", options->threads, "threads of a CPU runner; part of its numerics")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+}
+
+}  // namespace
+
+void add_run_commands(CLI::App& app, Session& session) {
+  const std::vector<std::string> formats = {"text", "json", "quiet", "markdown", "latex", "csv"};
+  const auto demo_options = std::make_shared<Options>();
+  CLI::App* shown =
+      add_command(app, session, "demo",
+                  "a whole sweep on the built-in models: coordinator, two workers, tables",
+                  "  headcount demo\n  headcount demo --state /tmp/demo-state",
+                  [&session, demo_options] { return demo(session, *demo_options); });
+  add_devices(*shown, demo_options);
+  add_state(*shown, session);
+  add_output(*shown, session, formats);
+
+  const auto options = std::make_shared<Options>();
+  CLI::App* begin = add_command(
+      app, session, "run",
+      "run a spec on this machine: progress, tables, exit. Ctrl-C, and the same again goes on",
+      "  headcount run examples/demo.toml\n"
+      "  headcount run spec.toml --device cuda:0 --device cuda:1 --format markdown -o tables.md\n"
+      "  headcount run spec.toml --device cpu --runners 8 --state /data/headcount",
+      [&session, options] { return run(session, *options); });
+  begin->add_option("spec", options->spec, "the TOML file (docs/spec.md)")->required();
+  begin
+      ->add_option("--root", options->root,
+                   "where its relative paths start (default: this directory)")
+      ->type_name("DIR");
+  begin->add_option("--workers", options->workers, "worker daemons to start")
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str();
+  begin
+      ->add_option(
+          "--model-path", options->model_paths,
+          "where a model of the spec really lies: its path in the spec, or the last part of it")
+      ->type_name("NAME=DIR")
+      ->take_all();
+  add_devices(*begin, options);
+  add_state(*begin, session);
+  add_output(*begin, session, formats);
+}
+
+}  // namespace headcount::cli

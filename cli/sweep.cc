@@ -1,0 +1,183 @@
+// headcount sweep list | status | watch | cancel | pause | resume | retry | explain.
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "cli/command.h"
+#include "cli/connection.h"
+#include "cli/interrupt.h"
+#include "cli/progress.h"
+#include "cli/text.h"
+#include "coordinator/view.h"
+
+namespace headcount::cli {
+namespace {
+
+using Json = nlohmann::json;
+
+/// The coordinator's answer, or where none runs the database's own.
+std::string list_json(const Common& common) {
+  if (auto connection = Connection::find(common)) return connection->ask("sweep.list", {});
+  return coordinator::list_json(open_database(common));
+}
+
+std::string status_json(const Common& common, const std::string& id) {
+  if (auto connection = Connection::find(common)) {
+    return connection->ask("sweep.status", {{"id", id}});
+  }
+  const store::Store store = open_database(common);
+  return coordinator::status_json(store, coordinator::find_sweep(store, id).id);
+}
+
+int list(const Session& session) {
+  const std::string answer = list_json(session.common);
+  if (session.common.json()) {
+    emit(session.common, answer);
+    return kOk;
+  }
+  std::vector<std::vector<std::string>> rows = {
+      {"id", "name", "state", "done", "shards", "created", "digest", "file"}};
+  std::string ids;
+  const Json parsed = Json::parse(answer);
+  for (const Json& sweep : parsed.at("sweeps")) {
+    rows.push_back({std::to_string(sweep.at("id").get<int64_t>()), sweep.at("name"),
+                    sweep.at("state"), grouped(sweep.at("done")), grouped(sweep.at("shards")),
+                    sweep.at("created_at"), sweep.at("digest").get<std::string>().substr(0, 12),
+                    sweep.at("file")});
+    ids += rows.back()[0] + "\n";
+  }
+  emit(session.common, session.common.quiet() ? ids : aligned(rows));
+  return kOk;
+}
+
+std::string status_text(const std::string& answer) {
+  const Json status = Json::parse(answer);
+  std::string text = "sweep " + std::to_string(status.at("id").get<int64_t>()) + " \"" +
+                     status.at("name").get<std::string>() +
+                     "\": " + status.at("state").get<std::string>() + ", created " +
+                     status.at("created_at").get<std::string>() + "\n";
+  for (const std::string& line : progress_lines(answer, false)) text += line + "\n";
+  for (const Json& model : status.value("models", Json::array())) {
+    const std::string tag = model.value("tag", "");
+    text += "model " + model.value("model", "") + ": " +
+            (tag.empty() ? "not bound to a numerics tag yet" : "numerics " + tag);
+    if (const auto micro = model.value("micro_batch", int64_t{0}); micro > 0) {
+      text += ", micro-batch " + std::to_string(micro);
+    }
+    text += "\n";
+  }
+  for (const Json& alarm : status.value("alarms", Json::array())) {
+    text += "ALARM: " + alarm.get<std::string>() + "\n";
+  }
+  return text;
+}
+
+int status(const Session& session, const std::string& id) {
+  const std::string answer = status_json(session.common, id);
+  if (session.common.json()) {
+    emit(session.common, answer);
+  } else if (session.common.quiet()) {
+    emit(session.common, Json::parse(answer).at("state").get<std::string>());
+  } else {
+    emit(session.common, status_text(answer));
+  }
+  return kOk;
+}
+
+int watch(const Session& session, const std::string& id) {
+  Connection connection = Connection::need(session.common);
+  const Interrupt interrupt;
+  const Waited waited = watch_sweep(connection, id, session.common.quiet(), 60'000,
+                                    [&] { return interrupt.count() > 0; });
+  if (waited.state == "interrupted") return kOk;  // only the watching ends
+  if (session.common.json()) {
+    emit(session.common, waited.status_json);
+  } else {
+    emit(session.common, session.common.quiet() ? waited.state : status_text(waited.status_json));
+  }
+  return waited.state == "finished" ? kOk : kFailed;
+}
+
+/// cancel, pause, resume, retry: one request that answers with the new state.
+int order(const Session& session, const std::string& verb, const std::string& id) {
+  const std::string answer = Connection::need(session.common).ask("sweep." + verb, {{"id", id}});
+  const Json json = Json::parse(answer);
+  if (session.common.json()) {
+    emit(session.common, answer);
+  } else if (!session.common.quiet()) {
+    emit(session.common, "sweep " + std::to_string(json.at("id").get<int64_t>()) + " is " +
+                             json.at("state").get<std::string>());
+  }
+  return kOk;
+}
+
+int explain(const Session& session, const std::string& id) {
+  Json lines = Json::array();
+  if (auto connection = Connection::find(session.common)) {
+    lines = Json::parse(connection->ask("sweep.explain", {{"id", id}})).at("lines");
+  } else {
+    const store::Store store = open_database(session.common);
+    lines = coordinator::explain(store, coordinator::find_sweep(store, id).id);
+    lines.push_back("no coordinator runs in " + session.common.state +
+                    ": nothing is granted until one is started");
+  }
+  if (session.common.json()) {
+    emit(session.common, Json{{"lines", lines}}.dump());
+    return kOk;
+  }
+  std::string text;
+  for (const Json& line : lines) text += line.get<std::string>() + "\n";
+  emit(session.common, text.empty() ? "nothing keeps it from going on" : text);
+  return kOk;
+}
+
+}  // namespace
+
+void add_sweep_commands(CLI::App& app, Session& session) {
+  CLI::App* sweep = app.add_subcommand("sweep", "submitted specs: list, status, watch, cancel ...");
+  sweep->require_subcommand(1);
+  const auto id = std::make_shared<std::string>();
+
+  CLI::App* all =
+      add_command(*sweep, session, "list", "every sweep of this state, newest first",
+                  "  headcount sweep list --format json", [&session] { return list(session); });
+  add_output(*all, session, {"text", "json", "quiet"});
+  add_coordinator(*all, session);
+
+  struct Verb {
+    const char* name;
+    const char* description;
+    const char* examples;
+    std::function<int()> body;
+  };
+  const auto ordered = [&session, id](const char* verb) {
+    return [&session, id, verb] { return order(session, verb, *id); };
+  };
+  const Verb verbs[] = {
+      {"status", "its stages, workers, models and alarms as they stand",
+       "  headcount sweep status last\n  headcount sweep status addition-heads --format json",
+       [&session, id] { return status(session, *id); }},
+      {"watch", "show progress until it ends (Ctrl-C only stops the watching)",
+       "  headcount sweep watch last", [&session, id] { return watch(session, *id); }},
+      {"cancel", "stop it for good; results so far are kept", "  headcount sweep cancel 3",
+       ordered("cancel")},
+      {"pause", "grant no more of its shards until resumed", "  headcount sweep pause last",
+       ordered("pause")},
+      {"resume", "go on with a paused sweep", "  headcount sweep resume last", ordered("resume")},
+      {"retry", "try its quarantined shards again", "  headcount sweep retry last",
+       ordered("retry")},
+      {"explain", "what keeps it from going on, in sentences", "  headcount sweep explain last",
+       [&session, id] { return explain(session, *id); }},
+  };
+  for (const Verb& verb : verbs) {
+    CLI::App* command =
+        add_command(*sweep, session, verb.name, verb.description, verb.examples, verb.body);
+    command->add_option("id", *id, "an id, a unique prefix of its digest, a name, or last (newest)")
+        ->required();
+    add_output(*command, session, {"text", "json", "quiet"});
+    add_coordinator(*command, session);
+  }
+}
+
+}  // namespace headcount::cli
