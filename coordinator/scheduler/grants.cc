@@ -81,8 +81,7 @@ bool Machine::take(StageState& stage, RangeState& range, const WorkerState& work
   return false;
 }
 
-bool Machine::available(const StageState& stage, const RangeState& range, int64_t index,
-                        ShardKey& key) {
+bool Machine::available(StageState& stage, const RangeState& range, int64_t index, ShardKey& key) {
   key = records_.key(stage.id, index);
   const auto leased = leases_.find(key);
   if (leased != leases_.end()) {
@@ -90,7 +89,12 @@ bool Machine::available(const StageState& stage, const RangeState& range, int64_
     return false;
   }
   if (records_.recorded(key, tags_[static_cast<size_t>(range.tag)])) {
-    mark_done(*find_stage(stage.id), index);
+    mark_done(stage, index);
+    return false;
+  }
+  if (quarantined_.contains(key)) {
+    stage.quarantined.insert(index);
+    may_be_complete_ = true;
     return false;
   }
   return true;

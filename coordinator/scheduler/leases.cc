@@ -79,15 +79,18 @@ void Machine::fail(const ShardKey& key, Outcome outcome, const std::string& mess
   attempts.push_back({lease.attempt, lease.worker, outcome, message});
   const Case found = make_case(attempts);
 
-  const Place& place = lease.places.front();
-  const bool another = another_able(range_of(*find_stage(place.stage), place.index), lease.worker);
+  const bool another =
+      std::any_of(lease.places.begin(), lease.places.end(), [&](const Place& place) {
+        return another_able(range_of(*find_stage(place.stage), place.index), lease.worker);
+      });
   const bool on_enough_workers = found.charged_workers.size() >= 2 || !another ||
                                  found.charges >= 2 * settings_.charges_to_quarantine;
   if ((found.charges >= settings_.charges_to_quarantine && on_enough_workers) ||
       found.losses >= settings_.max_losses) {
     act(Quarantine{.key = key, .evidence = found.evidence});
-    for (const Place& wanted : lease.places) {
-      find_stage(wanted.stage)->quarantined.insert(wanted.index);
+    quarantined_.insert(key);
+    for (const Place& place : lease.places) {
+      find_stage(place.stage)->quarantined.insert(place.index);
     }
     may_be_complete_ = true;
     return;
@@ -177,7 +180,6 @@ void Machine::settle_recorded(const ShardKey& key, TagId tag) {
       }
     }
   }
-  bool was_quarantined = false;
   for (const Place& place : records_.places(key)) {
     StageState* stage = find_stage(place.stage);
     if (stage == nullptr || stage->done[static_cast<size_t>(place.index)]) continue;
@@ -188,10 +190,33 @@ void Machine::settle_recorded(const ShardKey& key, TagId tag) {
       HC_CHECK(!lease->second.places.empty());  // one place at least was not satisfied
     }
     detach_from_retry(place);
-    was_quarantined |= stage->quarantined.erase(place.index) > 0;
+    stage->quarantined.erase(place.index);
     mark_done(*stage, place.index);
   }
-  if (was_quarantined) act(Forgive{.key = key});
+  if (quarantined_.contains(key)) forgive(key);
+}
+
+void Machine::forgive(const ShardKey& key) {
+  act(Forgive{.key = key});
+  quarantined_.erase(key);
+  for (const Place& place : records_.places(key)) {
+    StageState* stage = find_stage(place.stage);
+    if (stage == nullptr || stage->quarantined.erase(place.index) == 0) continue;
+    range_of(*stage, place.index).retry.try_emplace(place.index);
+    work_appeared_ = true;
+  }
+}
+
+void Machine::forget_quarantined(const StageState& stage) {
+  for (const int64_t index : stage.quarantined) {
+    const ShardKey key = records_.key(stage.id, index);
+    const std::vector<Place> places = records_.places(key);
+    const bool elsewhere = std::any_of(places.begin(), places.end(), [&](const Place& place) {
+      const StageState* other = find_stage(place.stage);
+      return other != nullptr && other != &stage && other->quarantined.contains(place.index);
+    });
+    if (!elsewhere) quarantined_.erase(key);
+  }
 }
 
 void Machine::mark_done(StageState& stage, int64_t index) {

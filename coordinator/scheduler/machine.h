@@ -163,6 +163,8 @@ class Scheduler::Machine {
   void fail(const ShardKey& key, Outcome outcome, const std::string& message,
             const std::string& device);
   void requeue(const Lease& lease, const Again& again);
+  void forgive(const ShardKey& key);
+  void forget_quarantined(const StageState& stage);
   void lose(WorkerState& worker, const std::set<ShardKey>& keep, const std::string& why);
   void worker_gone(const WorkerKey& worker, const std::string& why);
   void expire(WorkerState& worker);
@@ -181,7 +183,7 @@ class Scheduler::Machine {
   bool grant_one(WorkerState& worker, TagId tag, Room& room);
   bool take(StageState& stage, RangeState& range, const WorkerState& worker, int64_t cost,
             ShardKey& key, int64_t& index);
-  bool available(const StageState& stage, const RangeState& range, int64_t index, ShardKey& key);
+  bool available(StageState& stage, const RangeState& range, int64_t index, ShardKey& key);
   void grant(WorkerState& worker, TagId tag, const Place& place, const ShardKey& key, int64_t cost);
   static void attach(Lease& lease, Place place);
   void detach_from_retry(const Place& place);
@@ -223,8 +225,9 @@ class Scheduler::Machine {
   std::map<StageId, StageState> stages_;
   std::vector<StageState*> order_;  // by (priority, id)
   std::map<WorkerKey, WorkerState> workers_;
-  std::unordered_map<ShardKey, Lease>
-      leases_;  // never iterated: order comes from WorkerState::held
+  std::set<ShardKey> quarantined_;  // in any opened stage
+  // Never iterated: order comes from WorkerState::held.
+  std::unordered_map<ShardKey, Lease> leases_;
   std::vector<Action> actions_;
 };
 

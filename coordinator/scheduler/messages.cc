@@ -167,6 +167,7 @@ void Machine::shard_done(const WorkerMessage& event, ShardDone message) {
         work_appeared_ = true;
       }
     }
+    if (quarantined_.contains(key)) settle_recorded(key, tag);
   } else {
     if (!recorded) {
       act(EndAttempt{.key = key,

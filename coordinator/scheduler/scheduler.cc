@@ -92,7 +92,9 @@ void Machine::on(StageOpened& event) {
   }
   for (const int64_t index : event.quarantined) {
     HC_CHECK(0 <= index && index < event.n_shards);
-    if (!stage.done[static_cast<size_t>(index)]) stage.quarantined.insert(index);
+    if (stage.done[static_cast<size_t>(index)]) continue;
+    stage.quarantined.insert(index);
+    quarantined_.insert(records_.key(event.stage, index));
   }
   StageState& opened = stages_.emplace(event.stage, std::move(stage)).first->second;
   const auto after = [](const StageState& a, const StageState* b) {
@@ -113,6 +115,7 @@ void Machine::on(StageClosed& event) {
       if (lease.places.empty()) revoke(key, end(key, Outcome::kRevoked, "its stage was closed"));
     }
   }
+  forget_quarantined(*stage);
   std::erase(order_, stage);
   stages_.erase(event.stage);
   work_appeared_ = true;
@@ -141,12 +144,9 @@ void Machine::on(StageResumed& event) {
 void Machine::on(Retry& event) {
   StageState* stage = find_stage(event.stage);
   if (stage == nullptr) return;
-  for (const int64_t index : stage->quarantined) {
-    act(Forgive{.key = records_.key(stage->id, index)});
-    range_of(*stage, index).retry.try_emplace(index);
-  }
-  stage->quarantined.clear();
-  work_appeared_ = true;
+  std::set<ShardKey> keys;
+  for (const int64_t index : stage->quarantined) keys.insert(records_.key(stage->id, index));
+  for (const ShardKey& key : keys) forgive(key);
 }
 
 void Machine::on(Restored& event) {
@@ -221,6 +221,7 @@ void Machine::complete_stages() {
     }
     act(StageComplete{.stage = stage->id,
                       .n_missing = static_cast<int64_t>(stage->quarantined.size())});
+    forget_quarantined(*stage);
     order_.erase(order_.begin() + static_cast<std::ptrdiff_t>(i));
     stages_.erase(stage->id);
   }

@@ -86,7 +86,7 @@ void Coordinator::boot() {
   ++life_;
   inbox_.clear();
   complete_.clear();
-  turn_scheduled_ = false;
+  turn_at_.reset();
   laws_.restarted();
   scheduler_.emplace(scheduler_settings(), *this);
   std::vector<Event> events;
@@ -115,14 +115,16 @@ void Coordinator::deliver(const std::string& worker, const std::string& connecti
 }
 
 void Coordinator::schedule_turn(Millis delay) {
-  if (std::exchange(turn_scheduled_, true)) return;
-  world_.after(delay, [this, life = life_] {
-    if (life == life_ && up()) turn();
+  const Millis at = world_.now() + delay;
+  if (turn_at_ && *turn_at_ <= at) return;
+  turn_at_ = at;
+  world_.after(delay, [this, at, life = life_] {
+    if (life == life_ && up() && turn_at_ == at) turn();
   });
 }
 
 void Coordinator::turn() {
-  turn_scheduled_ = false;
+  turn_at_.reset();
   std::vector<Event> events = std::exchange(inbox_, {});
   if (world_.now() - ticked_at_ >= kTickMs) {
     ticked_at_ = world_.now();
@@ -135,7 +137,7 @@ void Coordinator::turn() {
 }
 
 Coordinator::Death Coordinator::draw_death() {
-  if (!world_.strikes(90)) return Death::kNone;
+  if (!world_.strikes(110)) return Death::kNone;
   constexpr Death kDeaths[] = {Death::kBeforeCommit, Death::kAfterCommit, Death::kWhileSending,
                                Death::kDiskFull};
   return kDeaths[world_.random.below(4)];
@@ -165,7 +167,7 @@ bool Coordinator::run(const std::vector<Event>& events, const std::function<void
     boot();
     return false;
   }
-  laws_.committed(records, *scheduler_);
+  laws_.committed(records);
   scheduler_->check_invariants();
   if (death == Death::kAfterCommit) {
     die(Fault::kCrashAfterCommit);
@@ -231,6 +233,7 @@ void Coordinator::apply(const Action& record) {
     store.end_attempt(end->key, end->attempt, outcome, end->message, end->device, end->seconds);
   } else if (const auto* bad = std::get_if<coordinator::Quarantine>(&record)) {
     world_.trace("co", "records quarantine " + short_name(bad->key));
+    laws_.about_to_quarantine(bad->key, *scheduler_);
     store.quarantine(bad->key, bad->evidence);
   } else if (const auto* forgive = std::get_if<coordinator::Forgive>(&record)) {
     world_.trace("co", "records forgive " + short_name(forgive->key));
@@ -277,6 +280,10 @@ void Coordinator::finish_stages() {
     if (!committed) return;
     if (has_next && !run({opened(next->first)}, [] {})) return;
   }
+  note_finished();
+}
+
+void Coordinator::note_finished() {
   finished_ = true;
   for (const store::SweepRow& sweep : disk_.store.sweeps()) {
     finished_ = finished_ && (sweep.state == "finished" || sweep.state == "cancelled");
@@ -322,6 +329,7 @@ bool Coordinator::cancel() {
   }
   std::erase_if(complete_, [&](auto id) { return stages_.at(id).sweep_id == row.id; });
   if (!complete_.empty()) finish_stages();
+  note_finished();
   return true;
 }
 

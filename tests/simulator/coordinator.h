@@ -73,6 +73,7 @@ class Coordinator : public coordinator::Records {
   void apply(const coordinator::Action& record);
   void perform(const coordinator::Action& send);
   void finish_stages();
+  void note_finished();
   void die(Fault fault);
   Death draw_death();
   void believe_in_order(coordinator::WorkerMessage& event) const;
@@ -89,7 +90,7 @@ class Coordinator : public coordinator::Records {
   std::vector<coordinator::Event> inbox_;
   std::vector<coordinator::StageId> complete_;
   uint64_t life_ = 0;  // of the process: what was scheduled in an earlier one does not happen
-  bool turn_scheduled_ = false;
+  std::optional<Millis> turn_at_;
   Millis ticked_at_ = 0;
   Millis clock_offset_ = 0;
   bool finished_ = false;

@@ -25,14 +25,13 @@ std::optional<Digest> Disk::recorded(const ShardKey& key, const std::string& tag
   return store.recorded(key, tag);
 }
 
-void Laws::committed(const std::vector<coordinator::Action>& records,
-                     const coordinator::Scheduler& scheduler) {
+void Laws::committed(const std::vector<coordinator::Action>& records) {
   for (const coordinator::Action& action : records) {
     if (const auto* grant = std::get_if<coordinator::RecordGrant>(&action)) granted(*grant);
     if (const auto* result = std::get_if<coordinator::RecordResult>(&action)) recorded(*result);
     if (const auto* end = std::get_if<coordinator::EndAttempt>(&action)) ended(*end);
     if (const auto* bad = std::get_if<coordinator::Quarantine>(&action)) {
-      quarantined(*bad, scheduler);
+      quarantined(*bad);
     }
     if (const auto* forgive = std::get_if<coordinator::Forgive>(&action)) {
       quarantined_.erase(forgive->key);
@@ -59,8 +58,7 @@ void Laws::granted(const coordinator::RecordGrant& grant) {
     }
   }
   if (quarantined_.contains(grant.key)) {
-    // Another place may want a quarantined shard: it is judged again, by the same evidence.
-    quarantined_.erase(grant.key);
+    world_.violated(5, "quarantined shard " + short_name(grant.key) + " was granted");
   }
   attempts[grant.attempt] = {.worker = grant.worker};
 }
@@ -101,28 +99,30 @@ void Laws::ended(const coordinator::EndAttempt& end) {
   found->second.outcome = end.outcome;
 }
 
-size_t Laws::n_able_workers(const ShardKey& key, const coordinator::Scheduler& scheduler) const {
-  std::set<std::string> tags;
+void Laws::about_to_quarantine(const ShardKey& key, const coordinator::Scheduler& scheduler) {
+  // Of the models that want the shard, the one with the fewest able workers.
+  size_t fewest = SIZE_MAX;
   for (const PlannedSweep* sweep : {&plan_.main, &plan_.cancelled, &plan_.noop}) {
     for (const PlannedStage& stage : sweep->stages) {
       for (const coordinator::Range& range : stage.ranges) {
         const auto at = stage.keys.begin();
-        if (std::find(at + range.first, at + range.end, key) != at + range.end) {
-          tags.insert(range.tag);
+        if (std::find(at + range.first, at + range.end, key) == at + range.end) continue;
+        size_t n = 0;
+        for (const coordinator::WorkerView& worker : scheduler.workers()) {
+          const bool able = std::any_of(
+              worker.runners.begin(), worker.runners.end(), [&](const RunnerInfo& runner) {
+                return !runner.tag.empty() && (range.tag == kAnyTag || range.tag == runner.tag);
+              });
+          n += worker.connected && !worker.draining && able;
         }
+        fewest = std::min(fewest, n);
       }
     }
   }
-  size_t n = 0;
-  for (const coordinator::WorkerView& worker : scheduler.workers()) {
-    if (!worker.connected || worker.draining || worker.runners.empty()) continue;
-    n += tags.contains(worker.runners[0].tag) || tags.contains(std::string(kAnyTag));
-  }
-  return n;
+  n_able_[key] = fewest;
 }
 
-void Laws::quarantined(const coordinator::Quarantine& quarantine,
-                       const coordinator::Scheduler& scheduler) {
+void Laws::quarantined(const coordinator::Quarantine& quarantine) {
   int charges = 0, losses = 0;
   std::set<std::string> workers;
   for (const auto& [number, attempt] : attempts_[quarantine.key]) {
@@ -134,7 +134,7 @@ void Laws::quarantined(const coordinator::Quarantine& quarantine,
   }
   const bool charged = charges >= settings_.charges_to_quarantine &&
                        (workers.size() >= 2 || charges >= 2 * settings_.charges_to_quarantine ||
-                        n_able_workers(quarantine.key, scheduler) < 2);
+                        n_able_.at(quarantine.key) < 2);
   if (!charged && losses < settings_.max_losses) {
     world_.violated(5, short_name(quarantine.key) + " was quarantined for " +
                            std::to_string(charges) + " charge(s) on " +

@@ -35,9 +35,10 @@ class Laws {
   Laws(World& world, const Plan& plan, const Disk& disk, const coordinator::Settings& settings)
       : world_(world), plan_(plan), disk_(disk), settings_(settings) {}
 
-  /// These records are on disk now. `scheduler` made them.
-  void committed(const std::vector<coordinator::Action>& records,
-                 const coordinator::Scheduler& scheduler);
+  /// These records are on disk now.
+  void committed(const std::vector<coordinator::Action>& records);
+  /// The scheduler has just decided so.
+  void about_to_quarantine(const ShardKey& key, const coordinator::Scheduler& scheduler);
   /// A coordinator starts from the disk.
   void restarted() const;
   /// A Grant has reached a worker.
@@ -64,9 +65,7 @@ class Laws {
   void granted(const coordinator::RecordGrant& grant);
   void recorded(const coordinator::RecordResult& record);
   void ended(const coordinator::EndAttempt& end);
-  void quarantined(const coordinator::Quarantine& quarantine,
-                   const coordinator::Scheduler& scheduler);
-  size_t n_able_workers(const ShardKey& key, const coordinator::Scheduler& scheduler) const;
+  void quarantined(const coordinator::Quarantine& quarantine);
 
   World& world_;
   const Plan& plan_;
@@ -75,6 +74,7 @@ class Laws {
   std::map<std::pair<ShardKey, std::string>, Digest> results_;
   std::map<ShardKey, std::map<int64_t, Attempt>> attempts_;
   std::set<ShardKey> quarantined_;
+  std::map<ShardKey, size_t> n_able_;  // workers, when the scheduler decided
   std::set<std::tuple<ShardKey, int64_t, std::string>> reported_;
   int64_t n_alarms_ = 0;
 };

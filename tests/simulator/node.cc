@@ -187,11 +187,11 @@ void Node::execute(int runner, const ShardKey& key) {
     case Nature::kHealthy:
       break;
   }
-  if (world_.strikes(60)) {
+  if (world_.strikes(120)) {
     world_.count(Fault::kStall);
     return;
   }
-  if (world_.strikes(80)) {
+  if (world_.strikes(150)) {
     world_.count(Fault::kRunnerCrash);
     later(runner, duration / 2, [this, runner] { exits(runner, Cause::kKilled, "signal 9"); });
     return;
