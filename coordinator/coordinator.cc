@@ -1,0 +1,149 @@
+#include "coordinator/coordinator.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/file.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "coordinator/loop.h"
+#include "schemas/error.h"
+#include "schemas/version.h"
+
+namespace headcount::coordinator {
+namespace {
+
+constexpr const char* kPortMeta = "listen.address";
+
+std::string information_path(const std::string& state) { return state + "/coordinator.json"; }
+
+/// SIGTERM and SIGINT as a readable file, for as long as it lives.
+class StopSignals {
+ public:
+  StopSignals() {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &set, &before_);  // before any thread starts: they inherit it
+    fd_ = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+  }
+  StopSignals(const StopSignals&) = delete;
+  ~StopSignals() {
+    ::close(fd_);
+    pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+  int fd() const { return fd_; }
+  bool arrived() const {
+    signalfd_siginfo info;
+    return ::read(fd_, &info, sizeof info) == static_cast<ssize_t>(sizeof info);
+  }
+
+ private:
+  sigset_t before_;
+  int fd_ = -1;
+};
+
+bool any_port(const std::string& address) {
+  return address.ends_with(":0") || address.ends_with(":*");
+}
+
+// A free port is the one this state had before where it is still free: key files made then stay
+// true.
+transport::Server listen(const CoordinatorOptions& options, const store::Store& store,
+                         transport::AllowList& allowed, const transport::KeyPair& pair) {
+  transport::ServerOptions server{.address = options.listen, .pair = pair, .curve = options.curve};
+  const auto before = store.meta(kPortMeta);
+  const std::string host = options.listen.substr(0, options.listen.rfind(':'));
+  if (any_port(options.listen) && before && before->rfind(host + ":", 0) == 0) {
+    try {
+      server.address = *before;
+      return transport::Server(server, allowed);
+    } catch (const Error&) {
+      server.address = options.listen;  // taken meanwhile: another free one
+    }
+  }
+  return transport::Server(server, allowed);
+}
+
+void write_information(const CoordinatorOptions& options, const std::string& address,
+                       const std::string& public_key) {
+  const std::string path = information_path(options.state), part = path + ".part";
+  const nlohmann::ordered_json json = {
+      {"pid", getpid()}, {"address", address}, {"public_key", public_key}, {"version", kVersion}};
+  {
+    std::ofstream out(part, std::ios::trunc);
+    out << json.dump() << "\n";
+    out.flush();
+    if (!out) throw Error(path + " cannot be written: " + std::strerror(errno));
+  }
+  if (rename(part.c_str(), path.c_str()) != 0)
+    throw Error(path + " cannot be written: " + std::strerror(errno));
+}
+
+void run(const CoordinatorOptions& options, Log& log) {
+  store::Store store = store::Store::open(options.state);
+  transport::AllowList allowed(options.state);
+  const auto pair = transport::coordinator_pair(options.state);
+  const StopSignals signals;
+  transport::Server server = listen(options, store, allowed, pair);
+  const std::string address = server.address();
+  const std::string advertised = options.advertise.empty() ? address : options.advertise;
+  store.transaction([&] { store.set_meta(kPortMeta, address); });
+  transport::admin_key(options.state, address);
+  allowed.refresh();
+  log.line("coordinator " + std::string(kVersion) + ", process " + std::to_string(getpid()) +
+           ", listens on " + address);
+  Loop loop(options, store, server, allowed, log);
+  // The file says ready: where sweeps are quickly read again, they go on already.
+  for (int i = 0; i < 20 && !loop.restored(); ++i) loop.turn(signals.fd());
+  write_information(options, advertised, pair.public_key);
+  while (!loop.stopping() && !signals.arrived()) loop.turn(signals.fd());
+  unlink(information_path(options.state).c_str());
+  log.line("coordinator stops");
+}
+
+}  // namespace
+
+int coordinator_main(const CoordinatorOptions& options) {
+  try {
+    std::error_code ignored;  // what keeps the folder from being made is said by the store
+    std::filesystem::create_directories(options.state, ignored);
+    Log log(options.state + "/coordinator.log");
+    try {
+      run(options, log);
+    } catch (const Error& error) {
+      log.line(std::string("stops: ") + error.what());
+      throw;
+    }
+  } catch (const Error& error) {
+    std::fprintf(stderr, "headcount: %s (log: %s/coordinator.log)\n", error.what(),
+                 options.state.c_str());
+    return 1;
+  }
+  return 0;
+}
+
+std::optional<Running> find_running(const std::string& state) {
+  std::ifstream in(information_path(state));
+  const auto json = nlohmann::json::parse(in, nullptr, false);
+  if (!json.is_object()) return std::nullopt;
+  const int lock = ::open((state + "/lock").c_str(), O_RDONLY | O_CLOEXEC);
+  if (lock < 0) return std::nullopt;
+  const bool free =
+      flock(lock, LOCK_SH | LOCK_NB) == 0;  // nobody has it: what the file names is gone
+  ::close(lock);
+  if (free) return std::nullopt;
+  return Running{.pid = json.value("pid", int64_t{0}),
+                 .address = json.value("address", ""),
+                 .public_key = json.value("public_key", "")};
+}
+
+}  // namespace headcount::coordinator

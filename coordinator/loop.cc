@@ -1,0 +1,256 @@
+#include "coordinator/loop.h"
+
+#include <algorithm>
+
+#include "schemas/error.h"
+#include "schemas/result.h"
+#include "schemas/version.h"
+
+namespace headcount::coordinator {
+namespace {
+
+constexpr int64_t kTickMs = 100;
+constexpr int64_t kTurnMs = 20;            // what a turn takes in before it commits
+constexpr size_t kPacketMessages = 1024;   // a packet is sent when it holds so many messages
+constexpr size_t kPacketBytes = 1u << 20;  // ... or about so many bytes
+
+size_t size_of(const Message& message) {
+  if (const auto* grant = std::get_if<Grant>(&message)) return 200 + grant->shard.size();
+  if (const auto* reply = std::get_if<Reply>(&message)) return 200 + reply->json.size();
+  return 100;
+}
+
+Settings settings_of(const CoordinatorOptions& options) {
+  Settings settings;
+  settings.version = kVersion;
+  settings.heartbeat_ms = options.heartbeat_ms;
+  return settings;
+}
+
+}  // namespace
+
+Loop::Loop(const CoordinatorOptions& options, store::Store& store, transport::Server& server,
+           transport::AllowList& allowed, Log& log)
+    : options_(options),
+      store_(store),
+      server_(server),
+      allowed_(allowed),
+      log_(log),
+      records_(store),
+      scheduler_(settings_of(options), records_) {
+  restore();
+}
+
+Millis Loop::now() const {
+  return 1 + std::chrono::duration_cast<std::chrono::milliseconds>(
+                 std::chrono::steady_clock::now() - started_)
+                 .count();
+}
+
+void Loop::turn(int stop_fd) {
+  const bool busy = !notices_.empty() || !broken_.empty() ||
+                    std::any_of(live_.begin(), live_.end(), [](const auto& sweep) {
+                      return std::any_of(sweep.second.stages.begin(), sweep.second.stages.end(),
+                                         [](const auto& stage) {
+                                           return stage.phase == LiveStage::Phase::kPlanning;
+                                         });
+                    });
+  server_.wait(busy ? 0 : kTickMs, stop_fd);
+  store_.transaction([&] {
+    const Millis until = now() + kTurnMs;
+    while (auto incoming = server_.receive()) {
+      take(std::move(*incoming));
+      if (now() >= until) break;
+    }
+    take_planned();
+    for (const auto& notice : std::exchange(notices_, {})) {
+      if (const auto* complete_notice = std::get_if<StageComplete>(&notice))
+        complete(*complete_notice);
+      if (const auto* memory = std::get_if<OutOfMemory>(&notice)) out_of_memory(*memory);
+    }
+    for (const StageId id : std::exchange(broken_, {})) {
+      const auto [sweep, stage] = live_stage(id);
+      if (stage == nullptr || stage->phase != LiveStage::Phase::kOpen) continue;
+      step(StageClosed{id});
+      stop_stage(*sweep, *stage,
+                 "the model or dataset files changed since the sweep was planned: restore them and "
+                 "retry the sweep, or submit the spec again");
+      end_if_over(*sweep);
+    }
+    if (restored_) advance();
+    if (now() - ticked_at_ >= kTickMs) tick();
+  });
+  send_grants();
+  flush();
+}
+
+void Loop::tick() {
+  ticked_at_ = now();
+  if (restored_) step(Tick{});
+  if (now() - sampled_at_ < 1000) return;
+  sampled_at_ = now();
+  for (auto& [id, sweep] : live_) {
+    for (auto& stage : sweep.stages) {
+      if (stage.phase != LiveStage::Phase::kOpen) continue;
+      if (const auto view = scheduler_.stage(stage.id)) stage.rate.sample(now(), view->n_done);
+    }
+  }
+  for (auto& [key, totals] : totals_) totals.rate.sample(now(), totals.done);
+  if (!allowed_.refresh()) return;
+  for (const auto& worker : scheduler_.workers()) {
+    if (worker.connected && !allowed_.find(worker.worker)) {
+      log_.line("the key of a connected worker was revoked: " + worker.host);
+      step(WorkerGone{worker.worker});
+    }
+  }
+}
+
+void Loop::take(transport::Incoming incoming) {
+  transport::AllowedKey key{.name = incoming.peer,
+                            .role = transport::Role::kAdmin,
+                            .public_key = incoming.peer,
+                            .created_at = {}};
+  if (options_.curve) {
+    const auto found = allowed_.find(incoming.peer);
+    if (!found) return;
+    key = *found;
+  }
+  std::vector<Message> messages;
+  try {
+    messages = decode(incoming.packet.header, std::move(incoming.packet.frames));
+  } catch (const Error& error) {
+    log_.line("from " + key.name + ": " + error.what());
+    send(incoming.route, Refused{error.what()});
+    return;
+  }
+  for (auto& message : messages) {
+    if (const auto* request = std::get_if<Request>(&message)) {
+      take_request(incoming, key.role, *request);
+    } else if (options_.curve && key.role != transport::Role::kWorker) {
+      send(incoming.route,
+           Refused{"the key " + key.name + " is for a " + to_string(key.role) +
+                   ": a worker needs one of its own (`headcount key create worker`)"});
+      return;
+    } else if (restored_) {
+      if (std::holds_alternative<Hello>(message)) {
+        store_.name_worker(incoming.peer, key.name);
+        log_.line("worker " + key.name + " says hello from " + std::get<Hello>(message).host);
+      }
+      take_worker_message(incoming, std::move(message));
+    }
+  }
+}
+
+void Loop::take_worker_message(const transport::Incoming& incoming, Message message) {
+  std::string defect;
+  if (const auto* done = std::get_if<ShardDone>(&message)) {
+    defect = defect_of(*done);
+    if (!defect.empty())
+      log_.line("a result of shard " + to_hex(done->key) + " was refused: " + defect);
+  }
+  step(WorkerMessage{.worker = incoming.peer,
+                     .connection = incoming.route,
+                     .message = std::move(message),
+                     .defect = std::move(defect)});
+}
+
+const std::vector<ArrayPlan>* Loop::arrays_for(const ShardKey& key) {
+  if (const auto found = granted_.find(key); found != granted_.end()) return &found->second;
+  for (const auto& [stage_id, index] : store_.places(key)) {
+    const auto [sweep, stage] = live_stage(stage_id);
+    if (stage == nullptr) continue;
+    const Shard shard = shard_of(*sweep, *stage, index);
+    if (headcount::key(shard) == key) return &(granted_[key] = arrays_of(shard));
+  }
+  return nullptr;
+}
+
+std::string Loop::defect_of(const ShardDone& done) {
+  if (sha256(done.result) != done.hash) return "its bytes do not have the hash it names";
+  const auto* arrays = arrays_for(done.key);
+  if (arrays == nullptr) return "no sweep under way wants it";
+  try {
+    return mismatch(decode_result(done.result), *arrays);
+  } catch (const Error& error) {
+    return error.what();
+  }
+}
+
+void Loop::step(Event event) { perform(scheduler_.step(std::move(event), now())); }
+
+void Loop::perform(std::vector<Action> actions) {
+  for (auto& action : actions) {
+    if (is_record(action)) {
+      store::Recorded recorded = store::Recorded::kSame;
+      apply(store_, action, &recorded);
+      if (const auto* result = std::get_if<RecordResult>(&action);
+          result != nullptr && recorded == store::Recorded::kNew) {
+        ++n_recorded_;
+        ++totals_[result->worker].done;
+      } else if (const auto* ended = std::get_if<EndAttempt>(&action)) {
+        granted_.erase(ended->key);
+        if (!ended->message.empty())
+          log_.line("shard " + to_hex(ended->key) + " attempt " + std::to_string(ended->attempt) +
+                    ": " + std::string(to_string(ended->outcome)) + ": " + ended->message);
+      } else if (const auto* alarm = std::get_if<Alarm>(&action)) {
+        log_.line("alarm: " + alarm->message);
+      } else if (const auto* quarantine = std::get_if<Quarantine>(&action)) {
+        log_.line("shard " + to_hex(quarantine->key) + " is quarantined: " + quarantine->evidence);
+      }
+    } else if (auto* message = std::get_if<Send>(&action)) {
+      send(message->connection, std::move(message->message));
+    } else if (std::holds_alternative<SendGrant>(action)) {
+      grants_.push_back(std::move(action));
+    } else {
+      notices_.push_back(std::move(action));
+    }
+  }
+}
+
+void Loop::send(const std::string& route, Message message) {
+  outbox_[route].push_back(std::move(message));
+}
+
+// Grants are made of the plan only now, after the commit: nothing else is built for work that may
+// not be recorded.
+void Loop::send_grants() {
+  for (auto& action : std::exchange(grants_, {})) {
+    const auto& grant = std::get<SendGrant>(action);
+    const auto [sweep, stage] = live_stage(grant.stage);
+    if (stage == nullptr || stage->phase != LiveStage::Phase::kOpen)
+      continue;  // closed in this turn: its Revoke is on its way
+    const Shard shard = shard_of(*sweep, *stage, grant.index);
+    std::string body = encode(shard);
+    if (sha256(body) != grant.key) {
+      broken_.push_back(grant.stage);
+      continue;
+    }
+    granted_[grant.key] = arrays_of(shard);
+    send(grant.connection, Grant{.key = grant.key,
+                                 .attempt = grant.attempt,
+                                 .model_path = model_path_of(*sweep, *stage, grant.index),
+                                 .tag = grant.tag,
+                                 .stall_ms = grant.stall_ms,
+                                 .shard = std::move(body)});
+  }
+}
+
+void Loop::flush() {
+  for (auto& [route, messages] : std::exchange(outbox_, {})) {
+    std::vector<Message> packet;
+    size_t size = 0;
+    const auto post = [&, &to = route] {
+      if (!packet.empty()) server_.send(to, encode(packet));
+      packet.clear();
+      size = 0;
+    };
+    for (auto& message : messages) {
+      size += size_of(message);
+      packet.push_back(std::move(message));
+      if (packet.size() >= kPacketMessages || size >= kPacketBytes) post();
+    }
+    post();
+  }
+}
+
+}  // namespace headcount::coordinator

@@ -1,0 +1,139 @@
+// The loop around the scheduler. A turn: take what has arrived, step, apply records at once, plan a
+// slice, all in one transaction; commit; then send. Nothing is decided here that the scheduler can
+// decide. Everything of this class runs on one thread.
+//   loop.cc: turns, workers' messages, actions, sends    stages.cc: planning, opening, ending
+//   stages    requests.cc: clients' verbs
+#pragma once
+
+#include <chrono>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "cluster/transport/server.h"
+#include "coordinator/campaign.h"
+#include "coordinator/coordinator.h"
+#include "coordinator/log.h"
+#include "coordinator/planner.h"
+#include "coordinator/records.h"
+#include "coordinator/scheduler/scheduler.h"
+#include "coordinator/view.h"
+#include "store/store.h"
+
+namespace headcount::coordinator {
+
+class Loop {
+ public:
+  /// Everything passed outlives the loop. Starts reading the specs of unfinished sweeps; workers
+  /// are answered once those are open again.
+  Loop(const CoordinatorOptions& options, store::Store& store, transport::Server& server,
+       transport::AllowList& allowed, Log& log);
+  Loop(const Loop&) = delete;
+
+  /// Waits for something to do, at most about a tenth of a second or until `stop_fd` is readable,
+  /// and does it.
+  void turn(int stop_fd);
+  /// "coordinator.stop" was asked.
+  bool stopping() const { return stopping_; }
+  /// Every unfinished sweep of the database goes on.
+  bool restored() const { return restored_; }
+
+ private:
+  struct Submission {
+    std::string peer, route;  // whom to answer; empty: a sweep of the database going on
+    uint64_t request = 0;
+    PlanJob job;
+    bool continue_equal = false;
+    store::SweepId resumes = 0;
+  };
+  struct WorkerTotals {
+    int64_t done = 0;
+    Rate rate;
+  };
+
+  // loop.cc
+  void take(transport::Incoming incoming);
+  void take_worker_message(const transport::Incoming& incoming, Message message);
+  std::string defect_of(const ShardDone& done);
+  const std::vector<ArrayPlan>* arrays_for(const ShardKey& key);
+  void step(Event event);
+  void perform(std::vector<Action> actions);
+  void send(const std::string& route, Message message);
+  void send_grants();
+  void flush();
+  void tick();
+  Millis now() const;
+
+  // stages.cc
+  void restore();
+  void admit(store::SweepId id, std::optional<experiments::Sweep> plan);
+  void take_planned();
+  void submitted(const Submission& submission, PlanDone done);
+  void advance();
+  bool bind(LiveSweep& sweep);
+  void advance(LiveSweep& sweep, std::chrono::steady_clock::time_point until);
+  void begin(LiveSweep& sweep, LiveStage& stage);
+  void plan_slice(LiveSweep& sweep, LiveStage& stage, std::chrono::steady_clock::time_point until);
+  void open(LiveSweep& sweep, LiveStage& stage);
+  void complete(const StageComplete& notice);
+  void out_of_memory(const OutOfMemory& notice);
+  void set_stage(LiveStage& stage, const std::string& state, const std::string& reason);
+  void stop_stage(LiveSweep& sweep, LiveStage& stage, const std::string& reason);
+  void end_if_over(LiveSweep& sweep);
+  LiveSweep* live_sweep(store::SweepId id);
+  std::pair<LiveSweep*, LiveStage*> live_stage(StageId id);
+  store::StageCounts counts(const store::StageRow& row) const;
+
+  // requests.cc
+  void take_request(const transport::Incoming& incoming, transport::Role role,
+                    const Request& request);
+  std::string answer(const transport::Incoming& incoming,
+                     const Request& request);  // "" : answered later
+  std::string info_json() const;
+  std::string status(store::SweepId id) const;
+  std::string workers_json() const;
+  std::string change_sweep(const std::string& verb, const std::string& id);
+  void cancel(store::SweepId id);
+  void pause(store::SweepId id, bool paused);
+  void retry(store::SweepId id);
+  std::string results(const std::string& id, const std::string& stage);
+  std::string create_key(const Request& request);
+  std::string bench(int64_t n_shards);
+
+  const CoordinatorOptions& options_;
+  store::Store& store_;
+  transport::Server& server_;
+  transport::AllowList& allowed_;
+  Log& log_;
+  StoreRecords records_;
+  Scheduler scheduler_;
+  Planner planner_;
+  std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
+
+  std::map<store::SweepId, LiveSweep> live_;
+  std::map<StageId, store::SweepId> sweep_of_;  // of live stages
+  std::map<uint64_t, Submission> submissions_;  // by job number
+  uint64_t n_jobs_ = 0;
+  size_t n_to_restore_ = 0;
+  bool restored_ = false, stopping_ = false;
+
+  // Of a turn, in order: sent after its commit, notices handled in the next transaction.
+  std::vector<Action> grants_;
+  std::map<std::string, std::vector<Message>> outbox_;  // by route
+  std::vector<Action> notices_;
+  std::vector<StageId> broken_;  // their files are not what they were planned from
+
+  std::unordered_map<ShardKey, std::vector<ArrayPlan>> granted_;  // what a lent shard must yield
+  std::map<WorkerKey, WorkerTotals> totals_;
+  int64_t n_recorded_ = 0;
+  Millis ticked_at_ = 0, sampled_at_ = 0;
+};
+
+/// {"number", ok, json} to a client.
+Message reply_to(uint64_t number, std::string json);
+Message refusal_to(uint64_t number, const std::string& error);
+
+}  // namespace headcount::coordinator

@@ -1,0 +1,385 @@
+#include "coordinator/requests.h"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "coordinator/loop.h"
+#include "schemas/error.h"
+#include "schemas/version.h"
+
+namespace headcount::coordinator {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using Phase = LiveStage::Phase;
+using transport::Role;
+
+std::string dump(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+std::string id_json(store::SweepId id, const std::string& state) {
+  return dump({{"id", id}, {"state", state}});
+}
+
+int64_t rss_bytes() {
+  int64_t size = 0, resident = 0;
+  std::ifstream("/proc/self/statm") >> size >> resident;
+  return resident * sysconf(_SC_PAGESIZE);
+}
+
+double cpu_seconds() {
+  rusage use{};
+  getrusage(RUSAGE_SELF, &use);
+  const auto seconds = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec);
+  };
+  return seconds(use.ru_utime) + seconds(use.ru_stime);
+}
+
+}  // namespace
+
+std::optional<Role> role_needed(std::string_view verb) {
+  static const std::map<std::string_view, Role> kVerbs = {
+      {"coordinator.info", Role::kClient}, {"coordinator.stop", Role::kAdmin},
+      {"sweep.submit", Role::kClient},     {"sweep.list", Role::kClient},
+      {"sweep.status", Role::kClient},     {"sweep.cancel", Role::kClient},
+      {"sweep.pause", Role::kClient},      {"sweep.resume", Role::kClient},
+      {"sweep.retry", Role::kClient},      {"sweep.explain", Role::kClient},
+      {"results", Role::kClient},          {"worker.list", Role::kClient},
+      {"worker.drain", Role::kAdmin},      {"key.list", Role::kAdmin},
+      {"key.create", Role::kAdmin},        {"key.revoke", Role::kAdmin},
+      {"bench.submit", Role::kAdmin}};
+  const auto found = kVerbs.find(verb);
+  return found == kVerbs.end() ? std::nullopt : std::optional(found->second);
+}
+
+Message reply_to(uint64_t number, std::string json) {
+  return Reply{.number = number, .ok = true, .error = {}, .json = std::move(json)};
+}
+
+Message refusal_to(uint64_t number, const std::string& error) {
+  return Reply{.number = number, .ok = false, .error = error, .json = "{}"};
+}
+
+void Loop::take_request(const transport::Incoming& incoming, Role role, const Request& request) {
+  try {
+    const auto needed = role_needed(request.verb);
+    if (!needed)
+      throw Error("this coordinator (headcount " + std::string(kVersion) + ") does not know \"" +
+                  request.verb + "\": use the same version on both machines");
+    if (role == Role::kWorker)
+      throw Error("a worker's key may not ask for \"" + request.verb +
+                  "\": use a client's or admin's");
+    if (*needed == Role::kAdmin && role != Role::kAdmin)
+      throw Error("\"" + request.verb + "\" needs an admin's key");
+    std::string json = answer(incoming, request);
+    if (!json.empty()) send(incoming.route, reply_to(request.number, std::move(json)));
+  } catch (const Error& error) {
+    send(incoming.route, refusal_to(request.number, error.what()));
+  }
+}
+
+std::string Loop::answer(const transport::Incoming& incoming, const Request& request) {
+  const std::string& verb = request.verb;
+  const auto text = [&](const std::string& name) { return get<std::string>(request.fields, name); };
+  if (verb == "coordinator.info") return info_json();
+  if (verb == "coordinator.stop") {
+    stopping_ = true;
+    return "{}";
+  }
+  if (verb == "sweep.submit") {
+    Submission submission;
+    submission.route = incoming.route;
+    submission.request = request.number;
+    submission.job = {.number = ++n_jobs_,
+                      .text = text("text"),
+                      .file = text("file"),
+                      .root = get_or<std::string>(request.fields, "root", options_.root)};
+    submission.continue_equal = get_or<bool>(request.fields, "continue", false);
+    planner_.start(submission.job);
+    submissions_.emplace(n_jobs_, std::move(submission));
+    return "";
+  }
+  if (verb == "sweep.list")
+    return list_json(store_, [this](const auto& row) { return counts(row); });
+  if (verb == "sweep.status") return status(find_sweep(store_, text("id")).id);
+  if (verb == "sweep.explain") {
+    const auto id = find_sweep(store_, text("id")).id;
+    auto lines = explain(store_, id);
+    if (LiveSweep* sweep = live_sweep(id)) {
+      if (!sweep->bound)
+        lines.push_back(
+            "no worker with a runner is connected yet: the sweep is bound to the first one's "
+            "numerics tag");
+      for (const auto& stage : sweep->stages) {
+        if (stage.phase != Phase::kOpen) continue;
+        for (const auto& line : scheduler_.explain(stage.id))
+          lines.push_back("stage " + stage.name + ": " + line);
+      }
+    }
+    return dump({{"lines", lines}});
+  }
+  if (verb.rfind("sweep.", 0) == 0) return change_sweep(verb, text("id"));
+  if (verb == "results")
+    return results(text("id"), get_or<std::string>(request.fields, "stage", ""));
+  if (verb == "worker.list") return workers_json();
+  if (verb == "worker.drain") {
+    const std::string name = text("name");
+    for (const auto& worker : scheduler_.workers()) {
+      const auto key = allowed_.find(worker.worker);
+      if (!worker.connected || !key || key->name != name) continue;
+      step(Drain{worker.worker});
+      return dump({{"name", name}});
+    }
+    throw Error("no worker named \"" + name + "\" is connected: see `headcount worker list`");
+  }
+  if (verb == "key.list") {
+    Json keys = Json::array();
+    for (const auto& key : transport::list_keys(options_.state)) {
+      keys.push_back({{"name", key.name},
+                      {"role", transport::to_string(key.role)},
+                      {"public_key", key.public_key},
+                      {"created_at", key.created_at}});
+    }
+    return dump({{"keys", keys}});
+  }
+  if (verb == "key.create") return create_key(request);
+  if (verb == "key.revoke") {
+    transport::revoke_key(options_.state, text("name"));
+    ticked_at_ = sampled_at_ = 0;  // noticed in this turn
+    return dump({{"name", text("name")}});
+  }
+  return bench(get<int64_t>(request.fields, "shards"));
+}
+
+std::string Loop::info_json() const {
+  Json sweeps = Json::object();
+  for (const auto& sweep : store_.sweeps()) sweeps[sweep.state] = sweeps.value(sweep.state, 0) + 1;
+  int64_t unfinished = 0, connected = 0;
+  for (const auto& stage : scheduler_.stages())
+    unfinished += stage.n_shards - stage.n_done - stage.n_quarantined;
+  for (const auto& worker : scheduler_.workers()) connected += worker.connected ? 1 : 0;
+  return dump({{"version", kVersion},
+               {"pid", getpid()},
+               {"address", server_.address()},
+               {"state", options_.state},
+               {"restored", restored_},
+               {"workers", connected},
+               {"sweeps", sweeps},
+               {"results", store_.n_results()},
+               {"recorded", n_recorded_},
+               {"commits", store_.n_commits()},
+               {"unfinished", unfinished},
+               {"uptime_s", static_cast<double>(now()) / 1000.0},
+               {"cpu_s", cpu_seconds()},
+               {"rss_bytes", rss_bytes()},
+               {"log", log_.path()}});
+}
+
+std::string Loop::workers_json() const {
+  Json list = Json::array();
+  for (const auto& worker : scheduler_.workers()) {
+    const auto key = allowed_.find(worker.worker);
+    Json devices = Json::array();
+    for (const auto& runner : worker.runners)
+      devices.push_back({{"device", runner.device}, {"tag", runner.tag}});
+    const auto totals = totals_.find(worker.worker);
+    list.push_back({{"name", key ? key->name : worker.worker},
+                    {"host", worker.host},
+                    {"devices", devices},
+                    {"state", !worker.connected ? "lost"
+                              : worker.draining ? "draining"
+                                                : "connected"},
+                    {"held", worker.n_queued + worker.n_running},
+                    {"running", worker.n_running},
+                    {"done", totals == totals_.end() ? 0 : totals->second.done},
+                    {"rate", totals == totals_.end() ? 0.0 : totals->second.rate.per_second()},
+                    {"last_seen_s", static_cast<double>(now() - worker.heard_at) / 1000.0}});
+  }
+  return dump({{"workers", list}});
+}
+
+std::string Loop::status(store::SweepId id) const {
+  Json json = Json::parse(status_json(store_, id, [this](const auto& row) { return counts(row); }));
+  const auto sweep = live_.find(id);
+  for (auto& stage : json["stages"]) {
+    stage["rate"] = 0.0;
+    stage["time_left_s"] = nullptr;
+    if (sweep == live_.end()) continue;
+    for (const auto& live : sweep->second.stages) {
+      if (live.id != stage["id"].get<StageId>()) continue;
+      if (live.phase == Phase::kPlanning) stage["reason"] = "planning";
+      if (live.phase == Phase::kWaiting && !sweep->second.bound)
+        stage["reason"] = "waits for a worker with a runner";
+      const double rate = live.phase == Phase::kOpen ? live.rate.per_second() : 0;
+      stage["rate"] = rate;
+      const auto left = stage["shards"].get<int64_t>() - stage["done"].get<int64_t>() -
+                        stage["quarantined"].get<int64_t>();
+      if (rate > 0) stage["time_left_s"] = static_cast<double>(left) / rate;
+    }
+  }
+  json["workers"] = Json::parse(workers_json())["workers"];
+  return dump(json);
+}
+
+std::string Loop::change_sweep(const std::string& verb, const std::string& text) {
+  const auto row = find_sweep(store_, text);
+  const bool over = row.state != "running" && row.state != "paused";
+  if (verb == "sweep.retry") {
+    if (row.state == "cancelled")
+      throw Error("sweep " + std::to_string(row.id) + " was cancelled: submit its spec again");
+    retry(row.id);
+    return id_json(row.id, store_.sweep(row.id)->state);
+  }
+  if (over) throw Error("sweep " + std::to_string(row.id) + " is " + row.state + " already");
+  if (live_sweep(row.id) == nullptr)
+    throw Error("sweep " + std::to_string(row.id) + " is still being read: try again in a moment");
+  if (verb == "sweep.cancel") cancel(row.id);
+  if (verb == "sweep.pause") pause(row.id, true);
+  if (verb == "sweep.resume") pause(row.id, false);
+  return id_json(row.id, store_.sweep(row.id)->state);
+}
+
+void Loop::cancel(store::SweepId id) {
+  LiveSweep& sweep = live_.at(id);
+  for (auto& stage : sweep.stages) {
+    if (stage.phase == Phase::kOpen) step(StageClosed{stage.id});
+    if (stage.phase != Phase::kEnded) set_stage(stage, "cancelled", "");
+    sweep_of_.erase(stage.id);
+  }
+  store_.set_sweep_state(id, "cancelled");
+  log_.line("sweep " + std::to_string(id) + " is cancelled");
+  live_.erase(id);
+}
+
+void Loop::pause(store::SweepId id, bool paused) {
+  LiveSweep& sweep = live_.at(id);
+  if (sweep.paused == paused) return;
+  sweep.paused = paused;
+  store_.set_sweep_state(id, paused ? "paused" : "running");
+  for (const auto& stage : sweep.stages) {
+    if (stage.phase != Phase::kOpen) continue;
+    if (paused) {
+      step(StagePaused{stage.id});
+    } else {
+      step(StageResumed{stage.id});
+    }
+  }
+}
+
+// Quarantined shards are forgiven; ended stages that miss some are opened again, and what read
+// their tables is planned anew.
+void Loop::retry(store::SweepId id) {
+  LiveSweep* sweep = live_sweep(id);
+  bool any = false;
+  std::vector<std::string> reopened;
+  for (const auto& row : store_.stages(id)) {
+    const bool ended = row.state == "finished" || row.state == "stopped";
+    const auto evidence = store_.evidence(row.id);
+    const bool was_planned = store_.n_planned(row.id) == row.n_shards && row.n_shards > 0;
+    const bool again = ended && ((row.state == "finished" && row.n_missing > 0) ||
+                                 row.state == "stopped" || !reopened.empty());
+    if (!ended && !evidence.empty()) {
+      step(Retry{row.id});
+      any = true;
+    }
+    if (!again) continue;
+    any = true;
+    for (const auto& [key, text] : evidence) store_.release_quarantine(key);
+    const bool reads =
+        !reopened.empty();  // perhaps a reopened one's table: its shards may change with it
+    if (reads && was_planned) store_.set_stage_micro_batch(row.id, row.micro_batch);
+    store_.set_stage_state(row.id, was_planned && !reads ? "open" : "waiting", "");
+    store_.set_stage_missing(row.id, 0);
+    reopened.push_back(row.name);
+  }
+  if (!any)
+    throw Error("sweep " + std::to_string(id) +
+                " has no quarantined shard and no stopped stage to try again");
+  if (reopened.empty()) return;
+  store_.set_sweep_state(id, "running");
+  // Whole again from the database: its specs and files are read once more.
+  if (sweep != nullptr) {
+    for (auto& stage : sweep->stages) {
+      if (stage.phase == Phase::kOpen) step(StageClosed{stage.id});
+      sweep_of_.erase(stage.id);
+    }
+    live_.erase(id);
+  }
+  const auto row = store_.sweep(id);
+  if (row->text.empty()) {
+    admit(id, std::nullopt);
+    return;
+  }
+  Submission submission;
+  submission.job = {.number = ++n_jobs_, .text = row->text, .file = row->file, .root = row->root};
+  submission.resumes = id;
+  planner_.start(submission.job);
+  submissions_.emplace(n_jobs_, std::move(submission));
+}
+
+std::string Loop::results(const std::string& text, const std::string& stage) {
+  const auto row = find_sweep(store_, text);
+  LiveSweep* sweep = live_sweep(row.id);
+  if (sweep == nullptr) {
+    std::string json;
+    planner_.apart([&] { json = to_json(tables(store_, row.id, stage)); });
+    return json;
+  }
+  std::vector<Table> found;
+  bool named = stage.empty();
+  for (const auto& stage_row : store_.stages(row.id)) {
+    if (!stage.empty() && stage_row.name != stage) continue;
+    named = true;
+    const auto& live = sweep->stages[static_cast<size_t>(stage_row.number)];
+    if (auto table = store_.table(stage_row.id); table && live.phase == Phase::kEnded) {
+      found.push_back(std::move(*table));
+    } else if (sweep->plan && live.phase == Phase::kOpen) {
+      found.push_back(aggregate(store_, stage_row, sweep->plan->stages[live.number]));
+    }
+  }
+  if (!named) throw Error("sweep " + std::to_string(row.id) + " has no stage \"" + stage + "\"");
+  return to_json(found);
+}
+
+std::string Loop::create_key(const Request& request) {
+  const auto role = transport::role_from(get<std::string>(request.fields, "role"));
+  const auto address =
+      get_or<std::string>(request.fields, "address",
+                          options_.advertise.empty() ? server_.address() : options_.advertise);
+  const auto file = transport::create_key(options_.state, role,
+                                          get<std::string>(request.fields, "name"), address);
+  ticked_at_ = sampled_at_ = 0;
+  return dump({{"key_file",
+                {{"role", transport::to_string(file.role)},
+                 {"name", file.name},
+                 {"address", file.address},
+                 {"coordinator_public", file.coordinator_public},
+                 {"public_key", file.pair.public_key},
+                 {"secret_key", file.pair.secret_key}}}});
+}
+
+std::string Loop::bench(int64_t n_shards) {
+  if (n_shards < 1 || n_shards > 100'000'000)
+    throw Error("bench.submit takes 1 to 100,000,000 shards");
+  store::SweepRow row;
+  row.name = "noop";
+  row.digest = sha256("noop " + std::to_string(n_shards));
+  row.file = "bench dispatch";
+  row.root = options_.root;
+  row.state = "running";
+  store::StageRow stage;
+  stage.name = stage.kind = "noop";
+  stage.state = "waiting";
+  stage.n_shards = n_shards;
+  const auto id = store_.add_sweep(row, {stage});
+  admit(id, std::nullopt);
+  return dump({{"id", id}});
+}
+
+}  // namespace headcount::coordinator

@@ -1,0 +1,379 @@
+// The life of sweeps and stages: read, bound to tags, planned in slices, opened, completed, planned
+// again after running out of memory.
+#include <algorithm>
+
+#include "coordinator/loop.h"
+#include "schemas/error.h"
+
+namespace headcount::coordinator {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using Phase = LiveStage::Phase;
+
+constexpr auto kSliceTime = std::chrono::milliseconds(20);  // of planning in one turn
+constexpr size_t kSliceShards = 512;                        // between looks at the clock
+
+bool unfinished(const std::string& state) { return state == "running" || state == "paused"; }
+
+std::string shards_text(int64_t n) { return std::to_string(n) + (n == 1 ? " shard" : " shards"); }
+
+Table noop_table(const std::string& stage, int64_t n_done) {
+  return {.stage = stage,
+          .kind = "noop",
+          .columns = {"metric", "value", "se", "n"},
+          .rows = {{std::string("shards"), static_cast<double>(n_done), Cell{}, n_done}},
+          .diagnostic_columns = {},
+          .diagnostics = {},
+          .warnings = {}};
+}
+
+}  // namespace
+
+void Loop::restore() {
+  for (const auto& row : store_.sweeps()) {
+    if (!unfinished(row.state)) continue;
+    if (row.text.empty()) {  // noops have no files to read
+      admit(row.id, std::nullopt);
+      continue;
+    }
+    const uint64_t number = ++n_jobs_;
+    Submission submission;
+    submission.job = {.number = number, .text = row.text, .file = row.file, .root = row.root};
+    submission.resumes = row.id;
+    planner_.start(submission.job);
+    submissions_.emplace(number, std::move(submission));
+    ++n_to_restore_;
+  }
+}
+
+LiveSweep* Loop::live_sweep(store::SweepId id) {
+  const auto found = live_.find(id);
+  return found == live_.end() ? nullptr : &found->second;
+}
+
+std::pair<LiveSweep*, LiveStage*> Loop::live_stage(StageId id) {
+  const auto found = sweep_of_.find(id);
+  if (found == sweep_of_.end()) return {nullptr, nullptr};
+  LiveSweep& sweep = live_.at(found->second);
+  for (auto& stage : sweep.stages) {
+    if (stage.id == id) return {&sweep, &stage};
+  }
+  return {nullptr, nullptr};
+}
+
+store::StageCounts Loop::counts(const store::StageRow& row) const {
+  const auto found = sweep_of_.find(row.id);
+  if (found == sweep_of_.end()) return counts_from(store_)(row);
+  for (const auto& stage : live_.at(found->second).stages) {
+    if (stage.id != row.id) continue;
+    store::StageCounts n = stage.counts;
+    n.planned = stage.n_planned;
+    const auto view = stage.phase == Phase::kOpen ? scheduler_.stage(stage.id) : std::nullopt;
+    if (view) {
+      n.done = view->n_done;
+      n.quarantined = view->n_quarantined;
+    }
+    return n;
+  }
+  return {};
+}
+
+void Loop::admit(store::SweepId id, std::optional<experiments::Sweep> plan) {
+  const auto row = store_.sweep(id);
+  const auto rows = store_.stages(id);
+  LiveSweep& sweep = live_[id];
+  sweep.id = id;
+  sweep.name = row->name;
+  sweep.paused = row->state == "paused";
+  sweep.plan = std::move(plan);
+  const auto bindings = store_.bindings(id);
+  sweep.bound = !sweep.plan || !bindings.empty();
+  if (sweep.plan) apply_records(*sweep.plan, bindings, rows);
+  for (const auto& stage : rows) {
+    LiveStage live{.id = stage.id,
+                   .number = static_cast<size_t>(stage.number),
+                   .name = stage.name,
+                   .phase = Phase::kWaiting,
+                   .n_shards = stage.n_shards,
+                   .n_planned = 0,
+                   .counts = {},
+                   .rate = {}};
+    if (stage.state == "waiting") {
+      live.n_planned = store_.n_planned(stage.id);
+    } else if (stage.state == "open") {
+      live.phase = Phase::kPlanning;  // planned whole already: opens in the first slice
+      live.n_planned = stage.n_shards;
+    } else {
+      live.phase = Phase::kEnded;
+      live.n_planned = stage.n_shards;
+      live.counts = counts_from(store_)(stage);
+    }
+    // Scores come from the finished table of the input, whatever the state of the stage that reads
+    // them.
+    const int input = sweep.plan ? sweep.plan->stages[live.number].input : -1;
+    if (input >= 0 && live.phase == Phase::kPlanning) {
+      if (const auto table = store_.table(rows[static_cast<size_t>(input)].id))
+        experiments::attach_scores(*sweep.plan, stage.number, *table);
+    }
+    sweep_of_[stage.id] = id;
+    sweep.stages.push_back(std::move(live));
+  }
+}
+
+void Loop::take_planned() {
+  while (auto done = planner_.take()) {
+    const auto found = submissions_.find(done->number);
+    HC_CHECK(found != submissions_.end());
+    const Submission submission = std::move(found->second);
+    submissions_.erase(found);
+    submitted(submission, std::move(*done));
+  }
+  if (restored_ || n_to_restore_ > 0) return;
+  // Every unfinished sweep is read again: open what was open, then take up the leases on disk.
+  for (auto& [id, sweep] : live_) {
+    for (auto& stage : sweep.stages) {
+      if (stage.phase == Phase::kPlanning && stage.n_planned == stage.n_shards) open(sweep, stage);
+    }
+  }
+  Restored event;
+  for (auto& attempt : store_.open_attempts()) {
+    event.attempts.push_back(
+        {.key = attempt.key, .attempt = attempt.attempt, .worker = std::move(attempt.worker)});
+  }
+  step(std::move(event));
+  restored_ = true;
+  log_.line("ready: " + std::to_string(live_.size()) + " unfinished sweeps");
+}
+
+void Loop::submitted(const Submission& submission, PlanDone done) {
+  const bool readable = done.error.empty() && done.prepared.sweep.has_value();
+  const std::string why = done.error.empty() ? to_string(done.prepared.problems) : done.error;
+  if (submission.resumes != 0) {
+    if (!restored_) --n_to_restore_;
+    if (readable) {
+      admit(submission.resumes, std::move(done.prepared.sweep));
+      return;
+    }
+    log_.line("sweep " + std::to_string(submission.resumes) + " cannot go on: " + why);
+    for (const auto& stage : store_.stages(submission.resumes)) {
+      if (stage.state == "open" || stage.state == "waiting")
+        store_.set_stage_state(stage.id, "stopped", "its files cannot be read again: " + why);
+    }
+    store_.set_sweep_state(submission.resumes, "stopped");
+    return;
+  }
+  if (!readable) {
+    send(submission.route, refusal_to(submission.request, why));
+    return;
+  }
+  auto& plan = *done.prepared.sweep;
+  const Digest digest = headcount::digest(plan.spec);
+  int64_t n_shards = 0;
+  for (const auto& stage : plan.stages) n_shards += experiments::count(stage);
+  const auto answer = [&](store::SweepId id, bool continued) {
+    send(submission.route,
+         reply_to(submission.request,
+                  "{\"id\": " + std::to_string(id) +
+                      ", \"name\": " + to_json(Field(plan.spec.name)) + ", \"digest\": \"" +
+                      to_hex(digest) + "\", \"shards\": " + std::to_string(n_shards) +
+                      ", \"continued\": " + (continued ? "true" : "false") + "}"));
+  };
+  if (submission.continue_equal) {
+    for (const auto& row : store_.sweeps()) {
+      if (row.digest == digest && unfinished(row.state)) return answer(row.id, true);
+    }
+  }
+  std::vector<store::StageRow> rows;
+  for (size_t i = 0; i < plan.stages.size(); ++i) {
+    store::StageRow row;
+    row.number = static_cast<int>(i);
+    row.name = plan.stages[i].name;
+    row.kind = std::string(plan.stages[i].kind->name);
+    row.state = "waiting";
+    row.n_shards = experiments::count(plan.stages[i]);
+    rows.push_back(std::move(row));
+  }
+  store::SweepRow row;
+  row.name = plan.spec.name;
+  row.digest = digest;
+  row.file = submission.job.file;
+  row.root = submission.job.root;
+  row.text = submission.job.text;
+  row.state = "running";
+  const store::SweepId id = store_.add_sweep(row, rows);
+  log_.line("sweep " + std::to_string(id) + " \"" + row.name + "\": " + shards_text(n_shards));
+  answer(id, false);
+  admit(id, std::move(done.prepared.sweep));
+}
+
+void Loop::advance() {
+  const auto until = Clock::now() + kSliceTime;
+  std::vector<store::SweepId> ids;
+  for (const auto& [id, sweep] : live_) ids.push_back(id);
+  for (const auto id : ids) {
+    LiveSweep& sweep = live_.at(id);
+    if (sweep.bound || bind(sweep)) advance(sweep, until);
+  }
+}
+
+// A sweep counts under one tag a model, chosen on disk before its first grant and never changed.
+bool Loop::bind(LiveSweep& sweep) {
+  std::vector<std::pair<std::string, std::string>> chosen;
+  const auto connected = scheduler_.tags();
+  for (const auto& model : sweep.plan->spec.models) {
+    std::string tag = model.numerics;
+    if (tag.empty()) {
+      if (connected.empty()) return false;
+      tag = connected.front();
+    }
+    chosen.emplace_back(model.name, tag);
+  }
+  for (const auto& [model, tag] : chosen) store_.bind_model(sweep.id, model, tag, 0);
+  apply_records(*sweep.plan, store_.bindings(sweep.id), store_.stages(sweep.id));
+  sweep.bound = true;
+  return true;
+}
+
+void Loop::advance(LiveSweep& sweep, Clock::time_point until) {
+  for (auto& stage : sweep.stages) {
+    if (stage.phase == Phase::kWaiting) begin(sweep, stage);
+    if (stage.phase == Phase::kPlanning) plan_slice(sweep, stage, until);
+  }
+  end_if_over(sweep);
+}
+
+// A stage can be planned when the table it reads exists.
+void Loop::begin(LiveSweep& sweep, LiveStage& stage) {
+  const int input = sweep.plan ? sweep.plan->stages[stage.number].input : -1;
+  if (input >= 0) {
+    const LiveStage& source = sweep.stages[static_cast<size_t>(input)];
+    if (source.phase != Phase::kEnded) return;
+    const auto table = store_.table(source.id);
+    if (!table) {
+      stop_stage(sweep, stage, "stage " + source.name + ", which it reads, has no table");
+      return;
+    }
+    const int64_t n_missing = source.counts.quarantined;
+    if (n_missing > 0 && !sweep.plan->stages[stage.number].allow_missing) {
+      stop_stage(sweep, stage,
+                 "stage " + source.name + ", which it reads, misses " + shards_text(n_missing) +
+                     " of " + std::to_string(source.n_shards) + ": `headcount sweep retry " +
+                     std::to_string(sweep.id) + "`, or allow_missing = true in the spec");
+      return;
+    }
+    experiments::attach_scores(*sweep.plan, static_cast<int>(stage.number), *table);
+  }
+  stage.phase = Phase::kPlanning;
+}
+
+void Loop::plan_slice(LiveSweep& sweep, LiveStage& stage, Clock::time_point until) {
+  while (stage.n_planned < stage.n_shards && Clock::now() < until) {
+    // A run of one tag at a time, as the store wants it.
+    std::vector<ShardKey> keys;
+    const int64_t first = stage.n_planned;
+    const std::string tag = tag_of(sweep, stage, first);
+    while (stage.n_planned < stage.n_shards && keys.size() < kSliceShards &&
+           (keys.empty() || Clock::now() < until) && tag_of(sweep, stage, stage.n_planned) == tag) {
+      keys.push_back(headcount::key(shard_of(sweep, stage, stage.n_planned++)));
+    }
+    store_.add_shards(stage.id, first, keys, tag);
+  }
+  if (stage.n_planned < stage.n_shards) return;
+  store_.set_stage_cached(stage.id, static_cast<int64_t>(store_.done(stage.id).size()));
+  set_stage(stage, "open", "");
+  open(sweep, stage);
+}
+
+void Loop::open(LiveSweep& sweep, LiveStage& stage) {
+  StageOpened event{.stage = stage.id,
+                    .sweep = sweep.id,
+                    .priority = sweep.id,
+                    .n_shards = stage.n_shards,
+                    .ranges = {},
+                    .done = store_.done(stage.id),
+                    .quarantined = {}};
+  for (auto& range : store_.tag_ranges(stage.id))
+    event.ranges.push_back({.first = range.first, .end = range.end, .tag = std::move(range.tag)});
+  for (const int64_t index : store_.quarantined(stage.id)) {
+    if (!std::binary_search(event.done.begin(), event.done.end(), index))
+      event.quarantined.push_back(index);
+  }
+  stage.counts = {.planned = stage.n_shards,
+                  .done = static_cast<int64_t>(event.done.size()),
+                  .quarantined = static_cast<int64_t>(event.quarantined.size())};
+  stage.phase = Phase::kOpen;
+  step(std::move(event));
+  if (sweep.paused) step(StagePaused{stage.id});
+}
+
+void Loop::set_stage(LiveStage& stage, const std::string& state, const std::string& reason) {
+  store_.set_stage_state(stage.id, state, reason);
+  if (state != "waiting" && state != "open") stage.phase = Phase::kEnded;
+}
+
+void Loop::stop_stage(LiveSweep& sweep, LiveStage& stage, const std::string& reason) {
+  log_.line("sweep " + std::to_string(sweep.id) + " stage " + stage.name + " stops: " + reason);
+  set_stage(stage, "stopped", reason);
+}
+
+void Loop::complete(const StageComplete& notice) {
+  const auto [sweep, stage] = live_stage(notice.stage);
+  if (stage == nullptr || stage->phase != Phase::kOpen) return;
+  stage->counts = {.planned = stage->n_shards,
+                   .done = stage->n_shards - notice.n_missing,
+                   .quarantined = notice.n_missing};
+  const auto rows = store_.stages(sweep->id);
+  try {
+    store_.put_table(stage->id, sweep->plan ? aggregate(store_, rows[stage->number],
+                                                        sweep->plan->stages[stage->number])
+                                            : noop_table(stage->name, stage->counts.done));
+  } catch (const Error& error) {
+    stop_stage(*sweep, *stage, std::string("its table cannot be made: ") + error.what());
+    end_if_over(*sweep);
+    return;
+  }
+  store_.set_stage_missing(stage->id, notice.n_missing);
+  set_stage(*stage, "finished", "");
+  log_.line("sweep " + std::to_string(sweep->id) + " stage " + stage->name + " is finished" +
+            (notice.n_missing > 0 ? ", " + shards_text(notice.n_missing) + " missing" : ""));
+  end_if_over(*sweep);
+}
+
+void Loop::end_if_over(LiveSweep& sweep) {
+  const bool over = std::all_of(sweep.stages.begin(), sweep.stages.end(),
+                                [](const auto& stage) { return stage.phase == Phase::kEnded; });
+  if (!over) return;
+  bool stopped = false;
+  const auto rows = store_.stages(sweep.id);
+  for (const auto& row : rows) {
+    stopped = stopped || row.state == "stopped";
+  }
+  const store::SweepId id = sweep.id;
+  store_.set_sweep_state(id, stopped ? "stopped" : "finished");
+  log_.line("sweep " + std::to_string(id) + (stopped ? " stopped" : " is finished"));
+  for (const auto& row : rows) sweep_of_.erase(row.id);
+  live_.erase(id);
+}
+
+// DESIGN law 5: the stage is planned again with half the micro-batch; results under the old one no
+// longer count for it.
+void Loop::out_of_memory(const OutOfMemory& notice) {
+  const auto [sweep, stage] = live_stage(notice.stage);
+  if (stage == nullptr || stage->phase != Phase::kOpen || !sweep->plan) return;
+  const Shard shard = shard_of(*sweep, *stage, notice.index);
+  if (headcount::key(shard) != notice.key || shard.micro_batch < 2)
+    return;  // planned again since, or nothing to halve
+  const int64_t micro_batch = shard.micro_batch / 2;
+  log_.line("sweep " + std::to_string(sweep->id) + " stage " + stage->name +
+            " ran out of memory: micro-batch " + std::to_string(micro_batch));
+  step(StageClosed{stage->id});
+  store_.set_stage_micro_batch(stage->id, micro_batch);
+  set_stage(*stage, "waiting", "");
+  apply_records(*sweep->plan, store_.bindings(sweep->id), store_.stages(sweep->id));
+  stage->n_planned = 0;
+  stage->counts = {};
+  stage->phase = Phase::kPlanning;
+}
+
+}  // namespace headcount::coordinator
