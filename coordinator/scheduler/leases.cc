@@ -213,7 +213,7 @@ void Machine::forget_quarantined(const StageState& stage) {
     const std::vector<Place> places = records_.places(key);
     const bool elsewhere = std::any_of(places.begin(), places.end(), [&](const Place& place) {
       const StageState* other = find_stage(place.stage);
-      return other != nullptr && other != &stage && other->quarantined.contains(place.index);
+      return other != nullptr && other != &stage;
     });
     if (!elsewhere) quarantined_.erase(key);
   }

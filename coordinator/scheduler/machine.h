@@ -139,6 +139,7 @@ class Scheduler::Machine {
   void on(WorkerGone& event);
   void on(Drain& event);
   void on(Tick& event);
+  void retry(const StageState& stage);
   void complete_stages();
   void rearm();
 

@@ -114,6 +114,7 @@ struct StageOpened {
   std::vector<Range> ranges;
   std::vector<int64_t> done;         // recorded already (Store::done)
   std::vector<int64_t> quarantined;  // and not forgiven
+  bool retry = false;                // forgive and queue them: `sweep retry` of a finished stage
 };
 /// Cancelled, or to be planned again: its leases are revoked unless another stage wants the shard
 /// too.
