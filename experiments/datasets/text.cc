@@ -33,9 +33,9 @@ Row window_at(const std::vector<int32_t>& tokens, size_t begin, size_t n_bos,
               const TextOptions& options, int32_t bos_id) {
   const auto n = static_cast<size_t>(options.window);
   Row row;
-  if (n_bos > 0) row.ids.push_back(bos_id);
-  row.ids.insert(row.ids.end(), tokens.begin() + static_cast<std::ptrdiff_t>(begin),
-                 tokens.begin() + static_cast<std::ptrdiff_t>(begin + n - n_bos));
+  row.ids.resize(n, bos_id);
+  std::copy_n(tokens.begin() + static_cast<std::ptrdiff_t>(begin), n - n_bos,
+              row.ids.begin() + static_cast<std::ptrdiff_t>(n_bos));
   const size_t asked = std::max(static_cast<size_t>(options.prompt), n_bos);
   if (options.masked) {
     row.span_begin = static_cast<int32_t>(asked);
