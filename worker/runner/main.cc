@@ -1,1 +1,234 @@
-int main() { return 0; }
+// headcount-runner: the only program that links LibTorch. A worker daemon starts it with `serve`;
+// every other subcommand works alone.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <string>
+
+#include "cluster/process/process.h"
+#include "models/memory.h"
+#include "schemas/version.h"
+#include "worker/runner/bench.h"
+#include "worker/runner/commands.h"
+#include "worker/runner/serve.h"
+#include "worker/runner/train.h"
+
+namespace headcount::runner {
+namespace {
+
+void add_compute(CLI::App& command, ComputeOptions& compute) {
+  command.add_option("--device", compute.device, "cpu or cuda:N")->capture_default_str();
+  command
+      .add_option("--threads", compute.threads, "threads of a CPU runner; part of the numerics tag")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+}
+
+void add_format(CLI::App& command, std::string& format) {
+  command.add_option("--format", format, "text or json")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
+}
+
+void add_model(CLI::App& command, std::string& model, std::string& dtype) {
+  command.add_option("--model", model, "a model directory, or builtin:NAME")->required();
+  command.add_option("--dtype", dtype, "float64, float32 or bfloat16")
+      ->check(CLI::IsMember({"float64", "float32", "bfloat16"}))
+      ->capture_default_str();
+}
+
+/// The options of every subcommand; CLI11 writes into them.
+struct Options {
+  ServeOptions serve;
+  ComputeOptions serve_compute;
+  RunOptions run;
+  CompareOptions compare;
+  ProbeOptions probe;
+  GenerateOptions generate;
+  VerifyOptions verify;
+  InfoOptions info;
+};
+
+CLI::App* add_serve(CLI::App& app, Options& options) {
+  CLI::App* command = app.add_subcommand(
+      "serve",
+      "Compute shards for the worker daemon that started this program, over the socket on fd 3.");
+  add_compute(*command, options.serve_compute);
+  return command;
+}
+
+CLI::App* add_run(CLI::App& app, Options& options) {
+  CLI::App* command =
+      app.add_subcommand("run",
+                         "Compute the shards of a file, as `headcount plan SPEC --shards FILE` "
+                         "writes it, without coordinator or worker.");
+  command->add_option("SHARDS", options.run.shards, "the shard file")->required();
+  command->add_option("-o,--output", options.run.out, "the results file to write")->required();
+  command->add_option(
+      "--model-path", options.run.model_paths,
+      "NAME=DIR: where the model the shard file calls NAME is on this machine (repeatable)");
+  add_compute(*command, options.run.compute);
+  return command;
+}
+
+CLI::App* add_compare(CLI::App& app, Options& options) {
+  CLI::App* command =
+      app.add_subcommand("compare",
+                         "How far the results in two files of `run` lie apart, as one JSON object: "
+                         "per array the worst absolute and relative difference, "
+                         "the relative L2 over all elements and that of the means over rows. "
+                         "Status 1 above the tolerance.");
+  command->add_option("A", options.compare.first, "a results file")->required();
+  command->add_option("B", options.compare.second, "another one")->required();
+  command
+      ->add_option("--tolerance", options.compare.tolerance,
+                   "the largest relative L2 of any array's mean over rows")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  return command;
+}
+
+CLI::App* add_probe(CLI::App& app, Options& options, const std::string& name,
+                    const std::string& help) {
+  CLI::App* command = app.add_subcommand(name, help);
+  ProbeOptions& probe = options.probe;
+  add_model(*command, probe.model, probe.dtype);
+  command
+      ->add_option("--tokens", probe.tokens,
+                   "JSONL rows {\"ids\": [...], \"labels\": [...]}: labels[i] is what the logit at "
+                   "position i must predict, -100 = not supervised")
+      ->required();
+  command
+      ->add_option("--micro-batch", probe.micro_batch,
+                   "samples computed together; changes last bits")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  add_format(*command, probe.format);
+  add_compute(*command, probe.compute);
+  return command;
+}
+
+CLI::App* add_diagonal(CLI::App& app, Options& options) {
+  ProbeOptions& probe = options.probe;
+  CLI::App* command = add_probe(app, options, "diagonal",
+                                "Integrated gradients of J = -loss over the head gates, all gates "
+                                "rising together from the baseline to one.");
+  command
+      ->add_option("--quadrature", probe.quadrature,
+                   "right, left, midpoint, trapezoid, gauss_legendre or adaptive")
+      ->capture_default_str();
+  command->add_option("--ig-steps", probe.ig_steps, "intervals (gauss_legendre: nodes)")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  command->add_option("--baseline", probe.baseline, "gate at the start of the path, in [0, 1)")
+      ->capture_default_str();
+  command
+      ->add_option("--tol", probe.tol,
+                   "adaptive: relative change of the vector at which halving stops")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command
+      ->add_option("--max-evaluations", probe.max_evaluations, "adaptive: gradients a row may take")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  return command;
+}
+
+CLI::App* add_generate(CLI::App& app, Options& options) {
+  GenerateOptions& generate = options.generate;
+  CLI::App* command =
+      app.add_subcommand("generate",
+                         "What a model writes, greedily: a causal model after the prompt, a masked "
+                         "one into positions behind it, surest first.");
+  add_model(*command, generate.model, generate.dtype);
+  auto* prompt = command->add_option("--prompt", generate.prompt,
+                                     "text; may be empty for a model with a tokenizer");
+  command->add_option("--ids", generate.ids, "token ids instead, separated by commas")
+      ->delimiter(',')
+      ->excludes(prompt);
+  command
+      ->add_option(
+          "-n,--tokens", generate.tokens,
+          "how many tokens to write at most (default 100; a built-in model: its five digits)")
+      ->check(CLI::NonNegativeNumber);
+  add_format(*command, generate.format);
+  add_compute(*command, generate.compute);
+  return command;
+}
+
+CLI::App* add_verify(CLI::App& app, Options& options) {
+  CLI::App* command = app.add_subcommand(
+      "verify", "Read every weight of a model: shapes, finite numbers, fingerprint.");
+  command->add_option("MODEL", options.verify.model, "a model directory, or builtin:NAME")
+      ->required();
+  add_format(*command, options.verify.format);
+  return command;
+}
+
+CLI::App* add_info(CLI::App& app, Options& options) {
+  CLI::App* command = app.add_subcommand("info",
+                                         "Versions, the libraries that compute and how fast, "
+                                         "devices, numerics tags, and what is wrong with them.");
+  command->alias("doctor");
+  add_format(*command, options.info.format);
+  add_compute(*command, options.info.compute);
+  return command;
+}
+
+int run_program(int argc, char** argv) {
+  CLI::App app("headcount-runner computes shards of Headcount experiments with LibTorch.");
+  app.set_version_flag("--version", kVersion);
+  app.require_subcommand(1);
+  Options options;
+  int status = 0;
+  add_serve(app, options)->callback([&] {
+    options.serve.device = options.serve_compute.device;
+    options.serve.threads = options.serve_compute.threads;
+    process::close_on_exec_everything();
+    status = serve(options.serve);
+  });
+  add_run(app, options)->callback([&] { status = run_shards(options.run); });
+  add_compare(app, options)->callback([&] { status = compare_files(options.compare); });
+  add_probe(app, options, "loss",
+            "Loss of every row (rows with choices: their log-probabilities), in nats.")
+      ->callback([&] { status = loss(options.probe); });
+  add_probe(app, options, "gradient", "Gradient of J = -loss in every head gate, at gates of one.")
+      ->callback([&] { status = gradient(options.probe); });
+  add_diagonal(app, options)->callback([&] { status = diagonal(options.probe); });
+  add_generate(app, options)->callback([&] { status = generate(options.generate); });
+  add_verify(app, options)->callback([&] { status = verify(options.verify); });
+  add_info(app, options)->callback([&] { status = info(options.info); });
+  CLI::App* bench =
+      app.add_subcommand("bench", "Measurements; the last line of stdout is one JSON object.");
+  bench->require_subcommand(1);
+  CLI::App* bench_importance = bench->add_subcommand(
+      "head-importance",
+      "Gate gradients of a random LLaDA-shaped model against the best matrix-product rate of this "
+      "process. Flags: --threads N (2), "
+      "--dtype float32|bfloat16|float64, --device cpu|cuda:N, --repeats N (5), --samples N (10).");
+  bench_importance->prefix_command();
+  bench_importance->callback(
+      [&] { status = bench_head_importance(bench_importance->remaining()); });
+  add_train_command(app);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  return status;
+}
+
+}  // namespace
+}  // namespace headcount::runner
+
+int main(int argc, char** argv) {
+  headcount::models::keep_freed_memory();
+  try {
+    return headcount::runner::run_program(argc, argv);
+  } catch (const headcount::runner::BadInput& error) {
+    std::fprintf(stderr, "headcount-runner: %s\n", error.what());
+    return 2;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "headcount-runner: %s\n", headcount::runner::message_of(error).c_str());
+    return 1;
+  }
+}

@@ -1,15 +1,12 @@
 // The numbers of an evaluate shard: losses, greedy answers and scores of choices, with the pruned
 // heads' gates at zero.
-#include <ATen/ops/argmax.h>
-#include <ATen/ops/softmax.h>
-
 #include <algorithm>
-#include <limits>
 #include <map>
 
 #include "experiments/kinds/evaluate/evaluate.h"
 #include "experiments/run/batch.h"
 #include "experiments/run/computations.h"
+#include "experiments/run/unmask.h"
 #include "schemas/error.h"
 
 namespace headcount::experiments::evaluate {
@@ -81,81 +78,24 @@ Result losses(const Context& context) {
   return {{per_row("nll", std::move(nll)), per_row("tokens", std::move(tokens))}};
 }
 
-/// The best token of a supervised position and its probability.
-struct Best {
-  int64_t token = 0;
-  float probability = 0;
-};
-
-/// One Best for each supervised position of the batch. The mask token is never the best.
-std::vector<Best> best_tokens(const Context& context, const models::Batch& batch,
-                              const at::Tensor& gates) {
-  at::Tensor logits = models::logits(context.model, batch, gates).to(at::kFloat);
-  if (context.params.mask_id >= 0)
-    logits.select(1, context.params.mask_id).fill_(-std::numeric_limits<float>::infinity());
-  const at::Tensor token = at::argmax(logits, 1);
-  const at::Tensor probability =
-      at::softmax(logits, 1).gather(1, token.unsqueeze(1)).squeeze(1).cpu().contiguous();
-  const at::Tensor token_cpu = token.cpu().contiguous();
-  std::vector<Best> best;
-  for (int64_t i = 0; i < token_cpu.numel(); ++i)
-    best.push_back({token_cpu.data_ptr<int64_t>()[i], probability.data_ptr<float>()[i]});
-  return best;
-}
-
-/// A row whose span is being unmasked: `example` asks for the positions still masked.
-struct Unmasking {
-  size_t row = 0;
-  Example example;
-};
-
-std::vector<Unmasking> fully_masked(const Context& context) {
-  std::vector<Unmasking> open;
+void match_spans(const Context& context, std::vector<double>& match) {
+  std::vector<Example> masked;
+  std::vector<size_t> rows;
   for (size_t i = 0; i < context.shard.rows.size(); ++i) {
     const Row& row = context.shard.rows[i];
     if (row.span_begin >= row.span_end) continue;
     const MaskDraw everything{.row_id = row.id, .probability = 1};
-    open.push_back({i, masked_example(row, everything, mask_id_of(context), false)});
-    check_example(open.back().example, i, context.model.config);
+    rows.push_back(i);
+    masked.push_back(masked_example(row, everything, mask_id_of(context), false));
+    check_example(masked.back(), i, context.model.config);
   }
-  return open;
-}
-
-/// Writes the surest token of each example into it.
-void unmask_one(std::vector<Unmasking>& open, size_t first, const std::vector<Best>& best) {
-  for (size_t at = 0, i = first; at < best.size(); ++i) {
-    Example& example = open[i].example;
-    size_t surest = 0;
-    for (size_t s = 1; s < example.position.size(); ++s) {
-      if (best[at + s].probability > best[at + surest].probability) surest = s;
-    }
-    const auto place = static_cast<std::ptrdiff_t>(surest);
-    example.ids[static_cast<size_t>(example.position[surest])] =
-        static_cast<int32_t>(best[at + surest].token);
-    at += example.position.size();
-    example.position.erase(example.position.begin() + place);
-    example.target.erase(example.target.begin() + place);
-  }
-}
-
-void match_spans(const Context& context, std::vector<double>& match) {
-  std::vector<Unmasking> open = fully_masked(context);
-  size_t longest = 0;
-  for (const Unmasking& u : open) longest = std::max(longest, u.example.position.size());
-  for (size_t step = 0; !open.empty(); ++step) {
-    std::vector<Example> examples;
-    for (const Unmasking& u : open) examples.push_back(u.example);
-    context.for_each_batch(examples, [&](size_t first, const auto&, const models::Batch& batch,
-                                         const at::Tensor& gates) {
-      unmask_one(open, first, best_tokens(context, batch, gates));
-    });
-    for (const Unmasking& u : open) {
-      if (u.example.position.empty())
-        match[u.row] = u.example.ids == context.shard.rows[u.row].ids ? 1 : 0;
-    }
-    std::erase_if(open, [](const Unmasking& u) { return u.example.position.empty(); });
-    context.progress(static_cast<double>(step + 1) / static_cast<double>(longest));
-  }
+  const auto written = unmask(context.model, std::move(masked),
+                              {.mask_id = context.params.mask_id,
+                               .micro_batch = context.shard.micro_batch,
+                               .gates = [&](size_t n) { return context.gates(n); },
+                               .progress = context.progress});
+  for (size_t i = 0; i < rows.size(); ++i)
+    match[rows[i]] = written[i] == context.shard.rows[rows[i]].ids ? 1 : 0;
 }
 
 /// Rows with given labels: one pass. For a causal model that is the greedy continuation: the first
@@ -172,7 +112,8 @@ void match_labels(const Context& context, std::vector<double>& match) {
   }
   context.for_each_batch(examples, [&](size_t first, const auto& chosen, const models::Batch& batch,
                                        const at::Tensor& gates) {
-    const std::vector<Best> best = best_tokens(context, batch, gates);
+    const std::vector<BestToken> best =
+        best_tokens(context.model, batch, gates, context.params.mask_id);
     size_t at = 0;
     for (size_t i = 0; i < chosen.size(); ++i) {
       bool equal = true;

@@ -57,23 +57,21 @@ TEST(Evaluate, LossesOfStories260KAreThePublishedOnes) {
   for (const auto& [dtype, tolerance] :
        {std::pair{at::kDouble, 1e-7}, std::pair{at::kFloat, 2e-4}}) {
     const models::Model model = models::load(models::open_model(directory), dtype, at::kCPU);
+    // Every 17th target alone, then all of them.
     std::vector<Row> rows;
-    for (size_t i = 0; i < nll.size(); ++i) {
+    for (size_t i = 0; i < nll.size(); i += 17) {
       rows.push_back(row);
       rows.back().labels.assign(row.ids.size(), kIgnore);
       rows.back().labels[i] = row.labels[i];
     }
     rows.push_back(row);
     const Result result =
-        run_quietly(shard_of(params_for(model, Question::kNextToken), rows, 64), model);
-    double worst = 0;
-    for (size_t i = 0; i < nll.size(); ++i)
-      worst = std::max(worst, std::abs(array(result, "nll").data[i] - nll[i]));
-    EXPECT_LE(worst, tolerance);
+        run_quietly(shard_of(params_for(model, Question::kNextToken), rows, 8), model);
+    for (size_t i = 0; i + 1 < rows.size(); ++i)
+      EXPECT_NEAR(array(result, "nll").data[i], nll[17 * i], tolerance);
     EXPECT_EQ(array(result, "tokens").data.back(), 255);
     EXPECT_NEAR(array(result, "nll").data.back() / 255, golden["mean_nll"].get<double>(),
                 tolerance);
-    RecordProperty(dtype == at::kDouble ? "worst_float64" : "worst_float32", std::to_string(worst));
   }
 }
 

@@ -1,0 +1,81 @@
+// The subcommands of headcount-runner but serve, train and bench, as functions of their options.
+// Each prints to stdout (progress to stderr) and returns the exit status; BadInput means status 2,
+// any other Error 1.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "schemas/error.h"
+
+namespace headcount::runner {
+
+/// Something the user named (a file, a flag's value) cannot be used.
+class BadInput : public Error {
+ public:
+  using Error::Error;
+};
+
+struct ComputeOptions {
+  std::string device = "cpu";
+  int threads = 1;
+};
+
+/// `run SHARDS -o RESULTS`: every shard of the file, in its order.
+struct RunOptions {
+  std::string shards, out;
+  std::vector<std::string>
+      model_paths;  // NAME=DIR: a model path of the shard file, and where it is here
+  ComputeOptions compute;
+};
+int run_shards(const RunOptions& options);
+
+/// `compare A B`: one JSON object; status 1 where the files hold different shards or any array lies
+/// further apart than `tolerance` (mean_relative_l2 of results_file.h).
+struct CompareOptions {
+  std::string first, second;
+  double tolerance = 0;
+};
+int compare_files(const CompareOptions& options);
+
+/// `loss | gradient | diagonal --model DIR --tokens FILE`: one question about every row of a
+/// `tokens` file.
+struct ProbeOptions {
+  std::string model, tokens, dtype = "float32", format = "text";
+  ComputeOptions compute;
+  int64_t micro_batch = 64;
+  std::string quadrature = "trapezoid";  // diagonal
+  int64_t ig_steps = 8;
+  double baseline = 0, tol = 1e-3;
+  int64_t max_evaluations = 1025;
+};
+int loss(const ProbeOptions& options);
+int gradient(const ProbeOptions& options);
+int diagonal(const ProbeOptions& options);
+
+/// `generate --model DIR --prompt TEXT`: greedy continuation of a causal model, greedy unmasking by
+/// a masked one.
+struct GenerateOptions {
+  std::string model, prompt, dtype = "float32", format = "text";
+  std::vector<int32_t> ids;  // instead of a prompt, for models without a tokenizer
+  int64_t tokens = -1;       // to write; -1: 100, or the five digits of a sum
+  ComputeOptions compute;
+};
+int generate(const GenerateOptions& options);
+
+/// `verify DIR`: reads every weight; prints shape and fingerprint.
+struct VerifyOptions {
+  std::string model, format = "text";
+};
+int verify(const VerifyOptions& options);
+
+/// `info`: versions, libraries in use and their speed, devices, numerics tags, what is wrong.
+/// Status 0 also with warnings.
+struct InfoOptions {
+  std::string format = "text";
+  ComputeOptions compute;
+};
+int info(const InfoOptions& options);
+
+}  // namespace headcount::runner

@@ -1,0 +1,44 @@
+// What the commands open: models and devices by name. Failures here are the user's to mend:
+// BadInput.
+#pragma once
+
+#include <string>
+#include <utility>
+
+#include "models/model.h"
+#include "worker/runner/commands.h"
+#include "worker/runner/device.h"
+
+namespace headcount::runner {
+
+/// Calls `read`; an Error it throws becomes BadInput.
+template <class Read>
+auto input(const Read& read) {
+  try {
+    return read();
+  } catch (const Error& error) {
+    throw BadInput(error.what());
+  }
+}
+
+/// The device, with LibTorch set up for it.
+inline c10::Device open_device(const ComputeOptions& compute) {
+  make_deterministic(compute.threads);
+  return input([&] { return parse_device(compute.device); });
+}
+
+struct Opened {
+  models::ModelFiles files;
+  models::Model model;
+};
+inline Opened open(const std::string& path, const std::string& dtype,
+                   const ComputeOptions& compute) {
+  const c10::Device device = open_device(compute);
+  return input([&] {
+    models::ModelFiles files = models::open_model(path);
+    models::Model model = models::load(files, parse_dtype(dtype), device);
+    return Opened{std::move(files), std::move(model)};
+  });
+}
+
+}  // namespace headcount::runner

@@ -1,0 +1,48 @@
+// Loads, verifies, forgets the least recently used.
+#include "worker/runner/model_cache.h"
+
+#include <algorithm>
+
+#include "worker/runner/device.h"
+
+namespace headcount::runner {
+namespace {
+
+constexpr size_t kWarmModels = 2;
+
+models::ModelFiles open_verified(const std::string& path, const std::string& fingerprint) {
+  models::ModelFiles files = models::open_model(path);
+  const std::string found = models::fingerprint(files);
+  if (found != fingerprint)
+    throw ModelRefused("model " + path +
+                       " is not the one this shard was planned for: its fingerprint is " +
+                       found.substr(0, 16) + ", expected " + fingerprint.substr(0, 16) +
+                       "; use the same files, or --model-path");
+  return files;
+}
+
+}  // namespace
+
+const models::Model& ModelCache::get(const std::string& path, const std::string& fingerprint,
+                                     const std::string& dtype) {
+  const auto found = std::find_if(warm_.begin(), warm_.end(), [&](const Warm& warm) {
+    return warm.path == path && warm.fingerprint == fingerprint && warm.dtype == dtype;
+  });
+  if (found != warm_.end()) {
+    warm_.splice(warm_.begin(), warm_, found);
+    return warm_.front().model;
+  }
+  try {
+    const models::ModelFiles files = open_verified(path, fingerprint);
+    while (warm_.size() >= kWarmModels)
+      warm_.pop_back();  // before loading: memory is what is short
+    warm_.push_front({path, fingerprint, dtype, models::load(files, parse_dtype(dtype), device_)});
+  } catch (const ModelRefused&) {
+    throw;
+  } catch (const Error& error) {
+    throw ModelRefused(error.what());
+  }
+  return warm_.front().model;
+}
+
+}  // namespace headcount::runner
