@@ -75,14 +75,13 @@ void transpose(const A* from, int64_t rows, int64_t columns, int64_t from_row, A
   }
 }
 
-/// Keys turned, values as they are, both also transposed where asked for.
+/// Keys turned, values as they are, both also transposed where asked for. Padding stays as it is:
+/// products carry it along in columns nobody reads.
 template <class T>
 void pack_keys_and_values(const AttentionTask<T>& t, const Scratch<Wide<T>>& s,
                           bool values_transposed) {
   using A = Wide<T>;
   const int64_t half = t.d_head / 2;
-  memset(s.k, 0, sizeof(A) * static_cast<size_t>(s.n_wide * s.d_wide));
-  memset(s.v, 0, sizeof(A) * static_cast<size_t>(s.n_wide * s.d_wide));
   for (int64_t j = 0; j < t.n_keys; ++j) {
     rotate_in(t.k + j * t.kv_stride, t.d_head, t.interleaved, t.cos + j * half, t.sin + j * half,
               A(1), s.k + j * s.d_wide);
@@ -90,8 +89,8 @@ void pack_keys_and_values(const AttentionTask<T>& t, const Scratch<Wide<T>>& s,
 #pragma omp simd
     for (int64_t i = 0; i < t.d_head; ++i) s.v[j * s.d_wide + i] = get(v[i]);
   }
-  transpose(s.k, s.n_wide, t.d_head, s.d_wide, s.k_t, s.n_wide);
-  if (values_transposed) transpose(s.v, s.n_wide, t.d_head, s.d_wide, s.v_t, s.n_wide);
+  transpose(s.k, t.n_keys, t.d_head, s.d_wide, s.k_t, s.n_wide);
+  if (values_transposed) transpose(s.v, t.n_keys, t.d_head, s.d_wide, s.v_t, s.n_wide);
 }
 
 /// Queries [begin, begin + n) of one head, turned and times 1/sqrt(d_head).
@@ -106,7 +105,6 @@ void pack_queries(const AttentionTask<T>& t, const Scratch<Wide<T>>& s, int64_t 
     A* const row = s.q + i * s.d_wide;
     rotate_in(t.q + (begin + i) * t.q_stride + head * t.d_head, t.d_head, t.interleaved,
               t.cos + at * half, t.sin + at * half, scale, row);
-    for (int64_t d = t.d_head; d < s.d_wide; ++d) row[d] = 0;
   }
 }
 
@@ -213,7 +211,6 @@ void pack_d_z(const AttentionTask<T>& t, const Scratch<Wide<T>>& s, int64_t head
       dot += get(d_gated[d]) * get(z[d]);
       row[d] = gate * get(d_gated[d]);
     }
-    for (int64_t d = t.d_head; d < s.d_wide; ++d) row[d] = 0;
     along[i] = gate * dot;
     t.d_gate[head] += static_cast<double>(dot);
   }

@@ -119,6 +119,15 @@ void gate_dot(const T* d_gated, const T* z, int64_t rows, int64_t heads, int64_t
 }
 
 template <class T>
+void add_rows(const T* from, const int64_t* row, int64_t rows, int64_t d, T* to) {
+  for (int64_t r = 0; r < rows; ++r, from += d) {
+    T* const at = to + row[r] * d;
+#pragma omp simd
+    for (int64_t i = 0; i < d; ++i) put(at[i], get(at[i]) + get(from[i]));
+  }
+}
+
+template <class T>
 constexpr CpuKernels<T> make_table() {
   return {.name = HEADCOUNT_ARCH_NAME,
           .rms_norm = rms_norm<T>,
@@ -126,6 +135,7 @@ constexpr CpuKernels<T> make_table() {
           .swiglu = swiglu<T>,
           .swiglu_backward = swiglu_backward<T>,
           .cross_entropy = cross_entropy<T>,
+          .add_rows = add_rows<T>,
           .attention = attention<T>,
           .attention_backward = attention_backward<T>,
           .gate_dot = gate_dot<T>,

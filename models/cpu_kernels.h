@@ -71,6 +71,8 @@ struct CpuKernels {
   /// weight[r] * (onehot - softmax).
   void (*cross_entropy)(const A* logits, const int64_t* target, const double* weight, int64_t rows,
                         int64_t n, double* log_prob, T* d_logits);
+  /// to[row[i]] += from[i] for i = 0 .. rows - 1, in that order.
+  void (*add_rows)(const T* from, const int64_t* row, int64_t rows, int64_t d, T* to);
   void (*attention)(const AttentionTask<T>& task);
   void (*attention_backward)(const AttentionTask<T>& task);
   /// sum over rows and d_head of d_gated * z for each of `heads` heads: [heads].

@@ -203,7 +203,11 @@ class CpuOps : public Ops {
   }
 
   void add_rows(const at::Tensor& from, const at::Tensor& row, at::Tensor& to) const override {
-    to.index_add_(0, row, from);
+    with_element(to.scalar_type(), [&](auto element) {
+      using T = decltype(element);
+      cpu_kernels<T>().add_rows(data<T>(from), data<int64_t>(row), row.size(0), to.size(1),
+                                data<T>(to));
+    });
   }
 };
 
