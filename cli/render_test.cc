@@ -62,6 +62,18 @@ TEST(Render, HeadScoresAreAMapTheStrongestHeadsAndTheResidual) {
   EXPECT_THAT(text, HasSubstr("warning: 3 of 64 rows are missing\n"));
 }
 
+TEST(Render, SeveralPointsAreComparedByHowFarToTrustThem) {
+  Table table = importance();
+  auto more = table.rows;
+  for (auto& row : more) row.back() = std::string("gqa");
+  table.rows.insert(table.rows.end(), more.begin(), more.end());
+  table.diagnostics.push_back({std::string("gqa"), 0.5, 0.75, 0.25, int64_t{0}, int64_t{8}});
+  const std::string text = render({table}, Format::kText);
+  EXPECT_THAT(text, AllOf(HasSubstr("model = mha_1\n"), HasSubstr("model = gqa\n")));
+  EXPECT_THAT(text, ContainsRegex("mha_1 +1.23 % +4.00 % +none +2 +0\n"));
+  EXPECT_THAT(text, ContainsRegex("gqa +50.0 % +75.0 % +25.0 % +0 +8\n"));
+}
+
 TEST(Render, PruningIsCurvesOverK) {
   Table table;
   table.stage = "pruning";

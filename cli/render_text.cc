@@ -140,11 +140,11 @@ std::string head_map(const Table& table, const std::vector<const Cells*>& heads)
 }
 
 /// The strongest heads with their errors, their values per mask probability beside them.
-std::string strongest(const Table& table, const Group& group, std::vector<const Cells*> heads) {
-  constexpr size_t kMost = 10;
+std::string strongest(const Table& table, const Group& group, std::vector<const Cells*> heads,
+                      size_t n_most) {
   const auto size = [&](const Cells* row) { return std::abs(*number(at(table, *row, "value"))); };
   std::stable_sort(heads.begin(), heads.end(), [&](auto* a, auto* b) { return size(a) > size(b); });
-  heads.resize(std::min(heads.size(), kMost));
+  heads.resize(std::min(heads.size(), n_most));
   std::set<double> probs;
   for (const Cells* row : group.rows) {
     if (const auto prob = number(at(table, *row, "mask_prob"))) probs.insert(*prob);
@@ -178,13 +178,45 @@ std::string trust(const Table& table, const Cells& row) {
          " rows unconverged, " + cell_text(diagnostic(table, row, "n_missing")) + " missing\n";
 }
 
-std::string head_importance(const Table& table, const Group& group) {
-  const auto heads = heads_at(table, group, Cell());
-  if (heads.empty()) return "nothing yet\n";
-  std::string out = "n = " + cell_text(at(table, *heads.front(), "n")) +
-                    " rows; J = -loss in nats, positive: the head raises it\n" +
-                    head_map(table, heads) + strongest(table, group, heads);
-  for (const Cells* row : group.diagnostics) out += trust(table, *row);
+/// One line a point: what a grid of steps and paths is read for.
+std::string trust_of_all(const Table& table) {
+  const std::vector<std::string> shares = {"residual_mean", "residual_p95", "step_difference"};
+  const size_t first = column(table.diagnostic_columns, shares.front());
+  Lines lines = {{table.diagnostic_columns.begin(),
+                  table.diagnostic_columns.begin() + static_cast<ptrdiff_t>(first)}};
+  lines[0].insert(lines[0].end(),
+                  {"residual", "residual p95", "step difference", "unconverged", "missing"});
+  for (const Cells& row : table.diagnostics) {
+    std::vector<std::string> line;
+    for (size_t i = 0; i < first; ++i) line.push_back(cell_text(row[i]));
+    for (const auto& name : shares) line.push_back(percent(number(diagnostic(table, row, name))));
+    for (const char* name : {"unconverged", "n_missing"}) {
+      line.push_back(cell_text(diagnostic(table, row, name)));
+    }
+    lines.push_back(line);
+  }
+  return "how far to trust each point: completeness residual of the mean and at the 95th "
+         "percentile "
+         "of rows,\nchange of the vector between half the steps and all\n" +
+         indented(aligned(lines));
+}
+
+std::string head_importance(const Table& table) {
+  const auto all = groups(table);
+  std::string out;
+  for (const Group& group : all) {
+    const auto heads = heads_at(table, group, Cell());
+    std::string text = "nothing yet\n";
+    if (!heads.empty()) {
+      text = "n = " + cell_text(at(table, *heads.front(), "n")) +
+             " rows; J = -loss in nats, positive: the head raises it\n" + head_map(table, heads) +
+             strongest(table, group, heads, all.size() > 2 ? 5 : 10);
+      if (all.size() == 1 && !group.diagnostics.empty())
+        text += trust(table, *group.diagnostics[0]);
+    }
+    out += point_text(table, group) + "\n" + indented(text) + "\n";
+  }
+  if (all.size() > 1) out += trust_of_all(table);
   return out;
 }
 
@@ -336,13 +368,11 @@ std::string cell_text(const Cell& cell) {
 
 std::string text_of(const Table& table) {
   std::string out = table.stage + " · " + table.kind + "\n";
-  const bool pictured = table.kind == "head_importance" || table.kind == "head_pruning";
-  if (pictured) {
+  if (table.kind == "head_importance") {
+    out += head_importance(table);
+  } else if (table.kind == "head_pruning") {
     for (const Group& group : groups(table)) {
-      out += point_text(table, group) + "\n" +
-             indented(table.kind == "head_importance" ? head_importance(table, group)
-                                                      : head_pruning(table, group)) +
-             "\n";
+      out += point_text(table, group) + "\n" + indented(head_pruning(table, group)) + "\n";
     }
   } else {
     out += indented(table.kind == "evaluate" ? evaluate(table) : plain(table.columns, table.rows));
