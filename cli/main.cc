@@ -6,6 +6,7 @@
 
 #include "cli/command.h"
 #include "cluster/process/process.h"
+#include "schemas/problem.h"
 #include "schemas/version.h"
 
 namespace {
@@ -39,6 +40,31 @@ bool asks_for_json(int argc, char** argv) {
     }
   }
   return false;
+}
+
+/// "unknown command ..." when the words before the first flag leave the tree of commands; else "".
+std::string unknown_command(const CLI::App& app, int argc, char** argv) {
+  const CLI::App* at = &app;
+  std::string path = "headcount";
+  for (int i = 1; i < argc && argv[i][0] != '-'; ++i) {
+    const std::vector<const CLI::App*> known =
+        at->get_subcommands([](const CLI::App*) { return true; });
+    if (known.empty()) return "";
+    std::vector<std::string> names;
+    const CLI::App* next = nullptr;
+    for (const CLI::App* candidate : known) {
+      names.push_back(candidate->get_name());
+      if (candidate->get_name() == argv[i]) next = candidate;
+    }
+    if (next == nullptr) {
+      const std::string near = closest(argv[i], names);
+      return path + " has no command \"" + argv[i] + "\"" +
+             (near.empty() ? "" : "; did you mean \"" + near + "\"?");
+    }
+    path += std::string(" ") + argv[i];
+    at = next;
+  }
+  return "";
 }
 
 int report(const std::string& sentence, int status, bool json) {
@@ -77,7 +103,9 @@ int main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
-    return report(std::string(error.what()) + " (try --help)", cli::kBadInput, json);
+    const std::string unknown = unknown_command(app, argc, argv);
+    return report((unknown.empty() ? std::string(error.what()) : unknown) + " (try --help)",
+                  cli::kBadInput, json);
   }
   if (session.common.state.empty()) session.common.state = cli::default_state();
   try {

@@ -22,8 +22,8 @@ TEST(Progress, ShowsEveryStageAndWorker) {
                   "stage       kind             shards        pace",
                   "importance  head_importance  10/40    25%  8/s, 3.8 s left; 1 quarantined",
                   "pruning     head_pruning     0/1,200   0%  waiting",
-                  "worker                                 rate",
-                  "node1   connected  1 runner  10 done   8/s  1 running, 3 held"));
+                  "worker                                rate",
+                  "node1   connected  1 runner  10 done  8/s   1 running, 3 held"));
 }
 
 TEST(Progress, DrawsBarsOnATerminal) {

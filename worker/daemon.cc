@@ -347,7 +347,9 @@ class Daemon {
       std::vector<ShardKey> forgotten;
       for (Action& action : actions) {
         std::visit(Overloaded{[&](Send& send) { messages.push_back(std::move(send.message)); },
-                              [&](Persist&) {},
+                              [&](const Persist& it) {
+                                std::erase(forgotten, it.done.key);
+                              },  // taken up again
                               [&](const Forget& forget) { forgotten.push_back(forget.key); },
                               [&](const StartRunner& start) { start_runner(start.runner); },
                               [&](const KillRunner& kill) { kill_runner(kill.runner); },
