@@ -134,12 +134,12 @@ class Scheduler::Machine {
   void on(StagePaused& event);
   void on(StageResumed& event);
   void on(Retry& event);
+  void on(RetryShards& event);
   void on(Restored& event);
   void on(WorkerMessage& event);
   void on(WorkerGone& event);
   void on(Drain& event);
   void on(Tick& event);
-  void retry(const StageState& stage);
   void complete_stages();
   void rearm();
 

@@ -101,7 +101,6 @@ void Machine::on(StageOpened& event) {
     return std::pair(a.priority, a.id) < std::pair(b->priority, b->id);
   };
   order_.insert(std::upper_bound(order_.begin(), order_.end(), opened, after), &opened);
-  if (event.retry) retry(opened);
   work_appeared_ = may_be_complete_ = true;
 }
 
@@ -145,13 +144,13 @@ void Machine::on(StageResumed& event) {
 void Machine::on(Retry& event) {
   StageState* stage = find_stage(event.stage);
   if (stage == nullptr) return;
-  retry(*stage);
+  std::set<ShardKey> keys;
+  for (const int64_t index : stage->quarantined) keys.insert(records_.key(stage->id, index));
+  for (const ShardKey& key : keys) forgive(key);
 }
 
-void Machine::retry(const StageState& stage) {
-  std::set<ShardKey> keys;
-  for (const int64_t index : stage.quarantined) keys.insert(records_.key(stage.id, index));
-  for (const ShardKey& key : keys) forgive(key);
+void Machine::on(RetryShards& event) {
+  for (const ShardKey& key : event.keys) forgive(key);
 }
 
 void Machine::on(Restored& event) {

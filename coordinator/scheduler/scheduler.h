@@ -114,7 +114,6 @@ struct StageOpened {
   std::vector<Range> ranges;
   std::vector<int64_t> done;         // recorded already (Store::done)
   std::vector<int64_t> quarantined;  // and not forgiven
-  bool retry = false;                // forgive and queue them: `sweep retry` of a finished stage
 };
 /// Cancelled, or to be planned again: its leases are revoked unless another stage wants the shard
 /// too.
@@ -131,6 +130,11 @@ struct StageResumed {
 /// `sweep retry`: forgives and queues every quarantined shard of an opened stage.
 struct Retry {
   StageId stage = 0;
+};
+/// `sweep retry` of stages that are not opened (they may be later): forgives these shards, and
+/// queues them where an opened stage wants them too.
+struct RetryShards {
+  std::vector<ShardKey> keys;
 };
 /// After a restart: attempts on disk without an outcome, as leases armed from now. Once, after the
 /// stages were opened.
@@ -161,8 +165,8 @@ struct Drain {
 /// Several times a second, at least once in Settings::heartbeat_ms.
 struct Tick {};
 
-using Event = std::variant<StageOpened, StageClosed, StagePaused, StageResumed, Retry, Restored,
-                           WorkerMessage, WorkerGone, Drain, Tick>;
+using Event = std::variant<StageOpened, StageClosed, StagePaused, StageResumed, Retry, RetryShards,
+                           Restored, WorkerMessage, WorkerGone, Drain, Tick>;
 
 // ---- actions
 
