@@ -4,7 +4,6 @@
 // the same process, dtype and thread count: 2048^3 and the model's own shapes.
 #include "worker/runner/bench.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/empty.h>
@@ -25,7 +24,7 @@
 #include "models/cpu_kernels.h"
 #include "models/memory.h"
 #include "models/model.h"
-#include "schemas/error.h"
+#include "worker/runner/device.h"
 
 namespace headcount {
 namespace {
@@ -125,17 +124,12 @@ std::vector<ProductRate> product_rates(const models::Config& c, int64_t samples,
   return rates;
 }
 
-at::ScalarType scalar_type(const std::string& dtype) {
-  if (dtype == "float64") return at::kDouble;
-  return dtype == "bfloat16" ? at::kBFloat16 : at::kFloat;
-}
-
 nlohmann::ordered_json measure(const Options& o) {
   const at::NoGradGuard no_grad;
   models::keep_freed_memory();
-  at::set_num_threads(o.threads);
-  const at::Device device(o.device);
-  const at::ScalarType dtype = scalar_type(o.dtype);
+  runner::make_deterministic(o.threads);
+  const at::Device device = runner::parse_device(o.device);
+  const at::ScalarType dtype = runner::parse_dtype(o.dtype);
   const models::Config c = shape();
   const models::Model model = models::random_model(c, 1, dtype, device);
   const models::Batch batch = make_batch(c, o.samples, device);
@@ -189,15 +183,7 @@ int bench_head_importance(const std::vector<std::string>& args) {
   app.add_option("--dtype", o.dtype)
       ->check(CLI::IsMember({"float32", "bfloat16", "float64"}))
       ->capture_default_str();
-  app.add_option("--device", o.device, "cpu or cuda:N")
-      ->check(CLI::IsMember({"cpu"}) | CLI::Validator(
-                                           [](std::string& text) {
-                                             return text.rfind("cuda", 0) == 0
-                                                        ? std::string()
-                                                        : "expected cpu or cuda:N";
-                                           },
-                                           "DEVICE"))
-      ->capture_default_str();
+  app.add_option("--device", o.device, "cpu or cuda:N")->capture_default_str();
   app.add_option("--repeats", o.repeats, "timed calls; the median counts")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
