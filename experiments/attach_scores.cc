@@ -24,6 +24,7 @@ using PointKey = std::vector<Cell>;
 std::map<PointKey, std::vector<HeadValue>> by_point(const Table& table,
                                                     const std::vector<std::string>& names) {
   std::vector<size_t> key_columns;
+  key_columns.reserve(names.size());
   for (const auto& name : names) key_columns.push_back(column(table.columns, name));
   const size_t layer = column(table.columns, "layer"), head = column(table.columns, "head");
   const size_t mask_prob = column(table.columns, "mask_prob");

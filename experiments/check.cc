@@ -11,10 +11,12 @@ namespace headcount::experiments {
 namespace {
 
 constexpr size_t kMaxSweepPoints = 100'000;
+constexpr size_t kMaxListed = 8;  // in one message
 
 template <class Named>
 std::vector<std::string> names_of(const std::vector<Named>& all) {
   std::vector<std::string> names;
+  names.reserve(all.size());
   for (const auto& one : all) names.push_back(one.name);
   return names;
 }
@@ -230,17 +232,17 @@ std::string quote(const std::string& text) { return to_text(Value{.data = text, 
 
 std::vector<std::string> quoted(const std::vector<std::string>& names) {
   std::vector<std::string> all;
+  all.reserve(names.size());
   for (const auto& name : names) all.push_back(quote(name));
   return all;
 }
 
 std::string listed(const std::vector<std::string>& texts) {
-  constexpr size_t kMost = 8;
   std::string text;
-  for (size_t i = 0; i < std::min(texts.size(), kMost); ++i) {
+  for (size_t i = 0; i < std::min(texts.size(), kMaxListed); ++i) {
     text += (i > 0 ? ", " : "") + texts[i];
   }
-  return texts.size() > kMost ? text + ", ..." : text;
+  return texts.size() > kMaxListed ? text + ", ..." : text;
 }
 
 bool contains(const std::vector<std::string>& names, const std::string& name) {

@@ -70,13 +70,10 @@ TEST(SpecDoc, EveryKeySaysWhatItMeansAndItsExampleIsGood) {
       const std::string line = info.example.starts_with(key + " = ")
                                    ? std::string(info.example)
                                    : key + " = " + std::string(info.example);
-      const std::string stage =
-          key == "name" || key == "kind" ? "" : "name = \"s\"\nkind = \"k\"\n";
-      const std::string other = key == "name"   ? "kind = \"k\"\n"
-                                : key == "kind" ? "name = \"s\"\n"
-                                                : "";
-      const ParsedSpec parsed =
-          parse_spec("name = \"x\"\n[[stage]]\n" + stage + other + line + "\n", name);
+      std::string text = "name = \"x\"\n[[stage]]\n" + line + "\n";
+      if (key != "name") text += "name = \"s\"\n";
+      if (key != "kind") text += "kind = \"k\"\n";
+      const ParsedSpec parsed = parse_spec(text, name);
       ASSERT_TRUE(parsed.spec) << to_string(parsed.problems);
       EXPECT_EQ(to_string(parsed.problems), "");
       std::vector<Problem> problems;

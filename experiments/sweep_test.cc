@@ -214,7 +214,7 @@ k = [1]
   Table table;
   table.columns = {"layer", "head",  "mask_prob", "value",     "se",
                    "n",     "model", "dataset",   "path_mode", "ig_steps"};
-  const auto add = [&](int64_t layer, int64_t head, Cell prob, double value,
+  const auto add = [&](int64_t layer, int64_t head, const Cell& prob, double value,
                        const std::string& model, const std::string& mode, int64_t steps) {
     table.rows.push_back(
         {layer, head, prob, value, Cell{}, int64_t{40}, model, std::string("train"), mode, steps});

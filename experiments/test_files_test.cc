@@ -75,7 +75,7 @@ void write_causal(const fs::path& directory) {
   config.d_head = 2;
   config.vocab_size = 259;
   config.tied_head = true;
-  size_t n_floats = 32 * 2;  // the rotary tables
+  size_t n_floats = size_t{32} * 2;  // the rotary tables
   for (const auto& weight : models::weight_shapes(config)) {
     size_t n = 1;
     for (const int64_t extent : weight.shape) n *= static_cast<size_t>(extent);

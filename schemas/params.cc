@@ -1,21 +1,19 @@
-// A TOML table against a table of ParamInfo: types, ranges, choices, axes; and both as text.
+// A TOML table against a table of ParamInfo: types, ranges, choices, axes.
 #include "schemas/params.h"
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <cmath>
 #include <set>
+
+#include "schemas/params_text.h"
 
 namespace headcount {
 
 namespace {
 
-constexpr double kUnbounded = 1e308;
-
-bool is_list(ParamType type) {
-  return type == ParamType::kIntegers || type == ParamType::kNumbers || type == ParamType::kTexts;
-}
+constexpr size_t kFewKeys = 8;    // so many are listed where none is close
+constexpr int kMaxGuesses = 100;  // a table of strangers is no list of slips
 
 /// The type of one element of a list by nature.
 ParamType element_type(ParamType type) {
@@ -29,35 +27,6 @@ ParamType element_type(ParamType type) {
     default:
       return type;
   }
-}
-
-/// A bound as a user would write it: 4096 rather than 4096.0.
-std::string bound(double value) {
-  if (value == std::floor(value) && std::abs(value) < 1e15) {
-    return std::to_string(static_cast<int64_t>(value));
-  }
-  std::array<char, 32> buffer;
-  return {buffer.data(), std::to_chars(buffer.data(), buffer.data() + buffer.size(), value).ptr};
-}
-
-/// " from 0 to 1", " above 0 and at most 1", " of at least 1", "".
-std::string range(const ParamInfo& info) {
-  const bool least = info.at_least > -kUnbounded, most = info.at_most < kUnbounded;
-  if (least && info.above_least) {
-    return " above " + bound(info.at_least) + (most ? " and at most " + bound(info.at_most) : "");
-  }
-  if (least && most) return " from " + bound(info.at_least) + " to " + bound(info.at_most);
-  if (least) return " of at least " + bound(info.at_least);
-  if (most) return " of at most " + bound(info.at_most);
-  return "";
-}
-
-std::string one_of(const ParamInfo& info) {
-  std::string text = "one of ";
-  for (size_t i = 0; i < info.choices.size(); ++i) {
-    text += (i > 0 ? ", \"" : "\"") + std::string(info.choices[i]) + "\"";
-  }
-  return text;
 }
 
 bool in_range(double value, const ParamInfo& info) {
@@ -142,6 +111,7 @@ ParamInfo element_info(const ParamInfo& info) {
 template <class T>
 Field list_of(const std::vector<Field>& elements) {
   std::vector<T> list;
+  list.reserve(elements.size());
   for (const auto& element : elements) list.push_back(std::get<T>(element));
   return list;
 }
@@ -253,48 +223,7 @@ bool too_many(const std::vector<Values>& all, std::string& axes) {
   return beyond;
 }
 
-/// "rows = 512", whether the table writes the key or its value alone.
-std::string example(const ParamInfo& info) {
-  const std::string assigned = std::string(info.name) + " = ";
-  return (info.example.starts_with(assigned) ? "" : assigned) + std::string(info.example);
-}
-
-/// A bar would end the cell.
-std::string in_cell(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    if (c == '|') out += '\\';
-    out += c;
-  }
-  return out;
-}
-
-std::string in_code(const Field& field) {
-  const std::string text = to_json(field);
-  return text == "\"\"" ? "(empty)" : "`" + text + "`";
-}
-
 }  // namespace
-
-std::string expected(const ParamInfo& info) {
-  switch (info.type) {
-    case ParamType::kBool:
-      return "true or false";
-    case ParamType::kInteger:
-      return "an integer" + range(info);
-    case ParamType::kNumber:
-      return "a number" + range(info);
-    case ParamType::kText:
-      return info.choices.empty() ? "a text" : one_of(info);
-    case ParamType::kIntegers:
-      return "a list of integers" + range(info);
-    case ParamType::kNumbers:
-      return "a list of numbers" + range(info);
-    case ParamType::kTexts:
-      return info.choices.empty() ? "a list of texts" : "a list of texts, each " + one_of(info);
-  }
-  return "";
-}
 
 std::optional<Field> read_param(const Value& value, const ParamInfo& info, Position at,
                                 const std::string& key, const std::string& file,
@@ -320,14 +249,13 @@ const Value::List* as_axis(const Value& value, const ParamInfo& info) {
 }
 
 std::string unknown_key(const std::string& key, const std::vector<std::string>& known) {
-  constexpr size_t kFew = 8;
   const std::string near = closest(key, known);
   if (!near.empty()) return "unknown key; did you mean \"" + near + "\"?";
   std::string text = "unknown key";
-  for (size_t i = 0; i < known.size() && known.size() <= kFew; ++i) {
+  for (size_t i = 0; i < known.size() && known.size() <= kFewKeys; ++i) {
     text += (i == 0 ? "; known here: " : ", ") + known[i];
   }
-  return known.size() > kFew ? text + "; docs/spec.md lists the known ones" : text;
+  return known.size() > kFewKeys ? text + "; docs/spec.md lists the known ones" : text;
 }
 
 std::vector<Choice> read_params(const Value::Table& table, std::span<const ParamInfo> infos,
@@ -336,7 +264,6 @@ std::vector<Choice> read_params(const Value::Table& table, std::span<const Param
                                 std::vector<Problem>& problems) {
   std::vector<std::string> known(handled_elsewhere.begin(), handled_elsewhere.end());
   for (const auto& info : infos) known.emplace_back(info.name);
-  constexpr int kMaxGuesses = 100;  // a table of strangers is no list of slips
   int n_unknown = 0;
   for (const auto& member : table) {
     if (std::find(known.begin(), known.end(), member.key) != known.end()) continue;
@@ -375,24 +302,6 @@ std::vector<Choice> read_params(const Value::Table& table, std::span<const Param
     for (auto& one : all) one.values.resize(std::min<size_t>(one.values.size(), 1));
   }
   return product(all);
-}
-
-std::string describe(std::span<const ParamInfo> infos) {
-  std::string text =
-      "| key | takes | list | default | unit | meaning | example |\n"
-      "|---|---|---|---|---|---|---|\n";
-  for (const auto& info : infos) {
-    const std::string list = is_list(info.type)
-                                 ? (info.axis ? "by nature; list of lists: axis" : "by nature")
-                                 : (info.axis ? "axis" : "no");
-    const std::string otherwise = info.required    ? "required"
-                                  : info.otherwise ? in_code(*info.otherwise)
-                                                   : "none";
-    text += "| `" + std::string(info.name) + "` | " + in_cell(expected(info)) + " | " + list +
-            " | " + otherwise + " | " + (info.unit.empty() ? "-" : std::string(info.unit)) + " | " +
-            in_cell(info.meaning) + " | `" + example(info) + "` |\n";
-  }
-  return text;
 }
 
 }  // namespace headcount
