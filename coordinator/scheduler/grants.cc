@@ -167,7 +167,8 @@ int64_t Machine::credit(const RangeState& range) const {
   if (range.durations.empty()) return std::min(2, settings_.max_credit);
   const double seconds = range.durations.average();
   if (seconds * settings_.max_credit <= settings_.credit_seconds) return settings_.max_credit;
-  return std::max<int64_t>(1, static_cast<int64_t>(settings_.credit_seconds / seconds));
+  // A hair more: an average of tenths of a second is not exactly one.
+  return std::max<int64_t>(1, static_cast<int64_t>(settings_.credit_seconds / seconds + 1e-6));
 }
 
 Millis Machine::stall_ms(const RangeState& range) const {

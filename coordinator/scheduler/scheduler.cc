@@ -112,6 +112,12 @@ void Machine::on(StageClosed& event) {
     for (const ShardKey& key : held) {
       Lease& lease = leases_.at(key);
       std::erase_if(lease.places, [&](const Place& place) { return place.stage == event.stage; });
+      if (!lease.places.empty()) continue;
+      for (const Place& place : wanted_places(key)) {
+        if (place.stage == event.stage) continue;
+        detach_from_retry(place);
+        attach(lease, place);
+      }
       if (lease.places.empty()) revoke(key, end(key, Outcome::kRevoked, "its stage was closed"));
     }
   }
