@@ -33,6 +33,7 @@ struct LiveStage {
   size_t number = 0;
   std::string name;
   Phase phase = Phase::kWaiting;
+  bool reopens = false;  // it was open before a restart or retry: planned whole, counted already
   int64_t n_shards = 0;
   int64_t n_planned = 0;
   store::StageCounts counts;  // as of its last opening or end; an open stage's are the scheduler's

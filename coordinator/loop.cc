@@ -226,6 +226,7 @@ void Loop::send_grants() {
       continue;
     }
     granted_[grant.key] = arrays_of(shard);
+    if (Span& span = spans_[sweep->id]; span.first_grant == 0) span.first_grant = now();
     send(grant.connection, Grant{.key = grant.key,
                                  .attempt = grant.attempt,
                                  .model_path = model_path_of(*sweep, *stage, grant.index),

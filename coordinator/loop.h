@@ -128,6 +128,10 @@ class Loop {
 
   std::unordered_map<ShardKey, std::vector<ArrayPlan>> granted_;  // what a lent shard must yield
   std::map<WorkerKey, WorkerTotals> totals_;
+  struct Span {
+    Millis first_grant = 0, end = 0;  // 0: not yet
+  };
+  std::map<store::SweepId, Span> spans_;  // of sweeps this process has served
   int64_t n_recorded_ = 0;
   Millis ticked_at_ = 0, sampled_at_ = 0;
 };

@@ -172,7 +172,7 @@ std::string Loop::info_json() const {
                {"workers", connected},
                {"sweeps", sweeps},
                {"results", store_.n_results()},
-               {"recorded", n_recorded_},
+               {"records", n_recorded_},
                {"commits", store_.n_commits()},
                {"unfinished", unfinished},
                {"uptime_s", static_cast<double>(now()) / 1000.0},
@@ -224,6 +224,10 @@ std::string Loop::status(store::SweepId id) const {
     }
   }
   json["workers"] = Json::parse(workers_json())["workers"];
+  if (const auto span = spans_.find(id); span != spans_.end() && span->second.first_grant > 0) {
+    const Millis end = span->second.end > 0 ? span->second.end : now();
+    json["busy_s"] = static_cast<double>(end - span->second.first_grant) / 1000.0;
+  }
   return dump(json);
 }
 

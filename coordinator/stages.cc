@@ -102,7 +102,8 @@ void Loop::admit(store::SweepId id, std::optional<experiments::Sweep> plan) {
     if (stage.state == "waiting") {
       live.n_planned = store_.n_planned(stage.id);
     } else if (stage.state == "open") {
-      live.phase = Phase::kPlanning;  // planned whole already: opens in the first slice
+      live.phase = Phase::kPlanning;  // opens in the first slice
+      live.reopens = true;
       live.n_planned = stage.n_shards;
     } else {
       live.phase = Phase::kEnded;
@@ -280,8 +281,10 @@ void Loop::plan_slice(LiveSweep& sweep, LiveStage& stage, Clock::time_point unti
     store_.add_shards(stage.id, first, keys, tag);
   }
   if (stage.n_planned < stage.n_shards) return;
-  store_.set_stage_cached(stage.id, static_cast<int64_t>(store_.done(stage.id).size()));
-  set_stage(stage, "open", "");
+  if (!stage.reopens) {
+    store_.set_stage_cached(stage.id, static_cast<int64_t>(store_.done(stage.id).size()));
+    set_stage(stage, "open", "");
+  }
   open(sweep, stage);
 }
 
@@ -350,6 +353,7 @@ void Loop::end_if_over(LiveSweep& sweep) {
     stopped = stopped || row.state == "stopped";
   }
   const store::SweepId id = sweep.id;
+  spans_[id].end = now();
   store_.set_sweep_state(id, stopped ? "stopped" : "finished");
   log_.line("sweep " + std::to_string(id) + (stopped ? " stopped" : " is finished"));
   for (const auto& row : rows) sweep_of_.erase(row.id);
@@ -374,6 +378,7 @@ void Loop::out_of_memory(const OutOfMemory& notice) {
   stage->n_planned = 0;
   stage->counts = {};
   stage->phase = Phase::kPlanning;
+  stage->reopens = false;
 }
 
 }  // namespace headcount::coordinator

@@ -172,6 +172,7 @@ void Store::transaction(const std::function<void()>& body) {
   HC_CHECK(!impl_->in_transaction);
   impl_->prepared("BEGIN IMMEDIATE")->run();
   impl_->in_transaction = true;
+  const int changes_before = sqlite3_total_changes(impl_->connection->raw());
   try {
     body();
     impl_->prepared("COMMIT")->run();
@@ -186,7 +187,7 @@ void Store::transaction(const std::function<void()>& body) {
     throw;
   }
   impl_->in_transaction = false;
-  ++impl_->n_commits;
+  if (sqlite3_total_changes(impl_->connection->raw()) != changes_before) ++impl_->n_commits;
   impl_->after_commit();
 }
 

@@ -98,7 +98,7 @@ class Store {
   /// Runs `body` in one transaction and commits; on an exception rolls back and rethrows. Disk full
   /// is an Error and leaves the file sound.
   void transaction(const std::function<void()>& body);
-  int64_t n_commits() const;  // since it was opened
+  int64_t n_commits() const;  // that changed something, since it was opened
   /// Moves the write-ahead log into the database and cuts it where no reader stands in the way;
   /// after large logs done by itself, at most once a second. A reader that never ends keeps the
   /// log: `query` has its time limit.
