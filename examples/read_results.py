@@ -58,7 +58,7 @@ for row in database.execute(
        WHERE sweep = ? AND prune_seed IS NULL AND value IS NOT NULL ORDER BY stage, metric, point, "which", k""",
     [newest],
 ):
-    removed = f" {row['which']} {row['k']}" if row["which"] is not None else ""
+    removed = f" {row['which'] or 'k ='} {row['k']}" if row["k"] is not None else ""
     error = f" ± {row['se']:.4f}" if row["se"] is not None else ""
     print(f"{row['stage']} {row['metric']}{removed}: {row['value']:.4f}{error}  ({axes(row)})")
 
