@@ -13,6 +13,9 @@ namespace headcount::datasets {
 
 namespace {
 
+constexpr int kAdditionRowSize = addition::kPromptSize + addition::kAnswerSize;
+constexpr std::string_view kElsewhere[] = {"task"};  // checked with the spec's outer shape
+
 void append_little_endian(std::string& out, uint64_t value, int n_bytes) {
   for (int i = 0; i < n_bytes; ++i) out += static_cast<char>(value >> (8 * i) & 0xff);
 }
@@ -34,9 +37,8 @@ void require_addition_model(const models::ModelFiles& model) {
                 std::to_string(addition::kMask) + ") such as builtin:addition; " + model.directory +
                 " has " + std::to_string(config.vocab_size) + " tokens and " +
                 (config.masked() ? "mask " + std::to_string(config.mask_id) : "no mask token"));
-  constexpr int kRowSize = addition::kPromptSize + addition::kAnswerSize;
-  if (config.max_positions < kRowSize)
-    throw Error("task addition needs " + std::to_string(kRowSize) + " positions; " +
+  if (config.max_positions < kAdditionRowSize)
+    throw Error("task addition needs " + std::to_string(kAdditionRowSize) + " positions; " +
                 model.directory + " has " + std::to_string(config.max_positions));
 }
 
@@ -101,7 +103,6 @@ Dataset load(const DatasetSpec& spec, uint64_t seed, const models::ModelFiles& m
   std::vector<Problem> problems;
   check(spec, 0, "", problems);
   if (!problems.empty()) throw Error(to_string(problems.front()));
-  constexpr std::string_view kElsewhere[] = {"task"};
   const Fields values = read_params(spec.keys, task_params(spec.task), kElsewhere,
                                     "datasets." + spec.name, "", spec.at, problems)
                             .front()

@@ -13,6 +13,8 @@ namespace headcount::datasets {
 
 namespace {
 
+constexpr int kEnd = std::char_traits<char>::eof();
+
 std::ifstream open(const std::string& path) {
   std::error_code failed;
   const std::filesystem::file_status status = std::filesystem::status(path, failed);
@@ -47,7 +49,6 @@ std::optional<std::string> Lines::next() {
   ++number_;
   std::string line;
   std::streambuf& bytes = *file_.rdbuf();
-  constexpr int kEnd = std::char_traits<char>::eof();
   int byte = bytes.sbumpc();
   if (byte == kEnd) return std::nullopt;
   for (; byte != kEnd && byte != '\n'; byte = bytes.sbumpc()) {

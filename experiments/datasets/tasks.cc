@@ -8,6 +8,7 @@ namespace headcount::datasets {
 namespace {
 
 constexpr double kMaxRows = 100'000'000;
+constexpr std::string_view kElsewhere[] = {"task"};  // checked with the spec's outer shape
 
 ParamInfo key(ParamInfo info) {
   info.axis = false;
@@ -164,7 +165,6 @@ std::vector<std::string> task_names() { return {"addition", "text", "tokens"}; }
 
 void check(const DatasetSpec& spec, size_t, const std::string& file,
            std::vector<Problem>& problems) {
-  constexpr std::string_view kElsewhere[] = {"task"};
   const size_t n_before = problems.size();
   const std::vector<Choice> choices = read_params(spec.keys, task_params(spec.task), kElsewhere,
                                                   "datasets." + spec.name, file, spec.at, problems);
