@@ -150,7 +150,7 @@ bool Coordinator::run(const std::vector<Event>& events, const std::function<void
   int writes_left = death == Death::kBeforeCommit ? static_cast<int>(world_.random.below(8)) : -1;
   std::vector<Action> records, outbox;
   try {
-    disk_.store.transaction([&] {
+    disk_.transaction([&] {
       also();
       for (const Event& event : events) step(event, records, outbox, writes_left);
       if (death == Death::kBeforeCommit) throw DiesNow{};

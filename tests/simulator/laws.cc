@@ -6,6 +6,16 @@ namespace headcount::simulator {
 
 using coordinator::Outcome;
 
+void Disk::transaction(const std::function<void()>& body) {
+  const auto before = overwritten_;
+  try {
+    store.transaction(body);
+  } catch (...) {
+    overwritten_ = before;
+    throw;
+  }
+}
+
 void Disk::record(const coordinator::RecordResult& record) {
   const ShardDone& done = record.done;
   store.record({.key = done.key,

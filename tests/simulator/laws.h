@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
@@ -20,6 +21,8 @@ class Disk {
  public:
   explicit Disk(World& world) : store(store::Store::in_memory()), world_(world) {}
 
+  /// As Store::transaction.
+  void transaction(const std::function<void()>& body);
   void record(const coordinator::RecordResult& record);
   std::optional<Digest> recorded(const ShardKey& key, const std::string& tag) const;
 

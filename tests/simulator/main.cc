@@ -64,10 +64,13 @@ void print(const Totals& totals, double seconds) {
 int run(int argc, char** argv) {
   CLI::App app("Simulates scheduler, agents and store under faults; exit 1 when a law is broken.");
   uint64_t n_seeds = 100, first = 1, seed = 0;
+  int64_t least_faults = 0;
   std::string bug_name = "none";
   bool trace = false;
   app.add_option("--seeds", n_seeds, "how many seeds")->check(CLI::PositiveNumber);
   app.add_option("--first", first, "the first of them");
+  app.add_option("--least-faults", least_faults,
+                 "also exit 1 when a kind of fault struck less often than this in all");
   CLI::Option* one = app.add_option("--seed", seed, "this one only");
   app.add_flag("--trace", trace, "print every event")->needs(one);
   app.add_option("--bug", bug_name,
@@ -89,7 +92,11 @@ int run(int argc, char** argv) {
   }
   const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - started;
   print(totals, taken.count());
-  return totals.violations == 0 ? 0 : 1;
+  const int64_t rarest = *std::min_element(totals.faults.begin(), totals.faults.end());
+  if (rarest < least_faults) {
+    std::printf("a kind of fault struck only %lld times\n", static_cast<long long>(rarest));
+  }
+  return totals.violations == 0 && rarest >= least_faults ? 0 : 1;
 }
 
 }  // namespace
