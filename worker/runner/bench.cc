@@ -1,7 +1,9 @@
 // Useful GFLOP/s of gate gradients. A pass is one sequence forward and backward to its gates; its
 // useful work is the minimum of numerics-and-validation.md 2.7: (2 + 2) P_body T + 3.5 x the
 // attention's forward + 2 x (2 d V S). The yardstick is the best rate of plain matrix products in
-// the same process, dtype and thread count: 2048^3 and the model's own shapes.
+// the same process, dtype and thread count: 2048^3 and the model's own shapes. On a
+// machine that others use too, the ratio of rates per CPU second (ratio_cpu_time) says what an idle
+// machine would show.
 #include "worker/runner/bench.h"
 
 #include <ATen/core/grad_mode.h>
@@ -13,6 +15,7 @@
 #include <ATen/ops/rand.h>
 #include <ATen/ops/randint.h>
 #include <ATen/ops/randn.h>
+#include <time.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -34,6 +37,7 @@ struct Options {
   std::string dtype = "float32", device = "cpu";
   int repeats = 5;
   int64_t samples = 10;
+  bool passes_only = false;
 };
 
 /// The shape the issues name.
@@ -77,33 +81,50 @@ models::Batch make_batch(const models::Config& c, int64_t samples, at::Device de
           .weight = at::full({n}, 1.0 / kAnswers, at::kDouble)};
 }
 
-/// Seconds of each of `n` calls; on a GPU `done` waits for it.
+/// Seconds of each of some calls, ascending: by the clock, and of the process's CPU time (all
+/// threads together).
+struct Times {
+  std::vector<double> wall, cpu;
+};
+
+double cpu_now() {
+  timespec t{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
+}
+
+/// Times `call`, which returns only when its result is there.
 template <class F>
-std::vector<double> seconds(int n, const F& call) {
-  std::vector<double> all;
+Times time_calls(int n, const F& call) {
+  Times times;
   for (int i = 0; i < n; ++i) {
     const auto begin = std::chrono::steady_clock::now();
+    const double cpu_begin = cpu_now();
     call();
-    all.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+    times.cpu.push_back(cpu_now() - cpu_begin);
+    times.wall.push_back(
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
   }
-  std::sort(all.begin(), all.end());
-  return all;
+  std::sort(times.wall.begin(), times.wall.end());
+  std::sort(times.cpu.begin(), times.cpu.end());
+  return times;
 }
 
 struct ProductRate {
   std::array<int64_t, 3> shape;  // rows, depth, columns
-  double gflops;
+  double gflops, gflops_per_cpu_s;
 };
 
 ProductRate product_rate(std::array<int64_t, 3> s, at::ScalarType dtype, at::Device device) {
   const auto options = at::TensorOptions().dtype(dtype).device(device);
   const at::Tensor a = at::randn({s[0], s[1]}, options), b = at::randn({s[2], s[1]}, options);
   at::Tensor out = at::empty({s[0], s[2]}, options);
-  const auto best = seconds(7, [&] {
+  const Times times = time_calls(7, [&] {
     at::mm_out(out, a, b.t());
     out[0][0].item<double>();  // waits for a GPU
   });
-  return {s, 2e-9 * static_cast<double>(s[0] * s[1] * s[2]) / best.front()};
+  const double gflop = 2e-9 * static_cast<double>(s[0] * s[1] * s[2]);
+  return {s, gflop / times.wall.front(), gflop / times.cpu.front()};
 }
 
 std::vector<ProductRate> product_rates(const models::Config& c, int64_t samples,
@@ -138,35 +159,41 @@ nlohmann::ordered_json measure(const Options& o) {
                static_cast<long long>(o.samples), static_cast<long long>(kPositions),
                o.dtype.c_str(), o.threads);
 
-  const std::vector<ProductRate> before = product_rates(c, o.samples, dtype, device);
+  std::vector<ProductRate> rates;
+  if (!o.passes_only) rates = product_rates(c, o.samples, dtype, device);
   models::gate_gradient(model, batch, gates);  // first touches of memory and of the matrix library
-  const std::vector<double> times =
-      seconds(o.repeats, [&] { models::gate_gradient(model, batch, gates); });
-  std::vector<ProductRate> rates = product_rates(c, o.samples, dtype, device);
-  rates.insert(rates.end(), before.begin(), before.end());
-  const double best_product =
-      std::max_element(rates.begin(), rates.end(), [](const auto& a, const auto& b) {
-        return a.gflops < b.gflops;
-      })->gflops;
-
-  const double passes = static_cast<double>(o.samples), median = times[times.size() / 2];
-  const double useful = useful_flops(c) * passes / median / 1e9;
+  const Times times = time_calls(o.repeats, [&] { models::gate_gradient(model, batch, gates); });
+  if (!o.passes_only) {
+    for (const ProductRate& rate : product_rates(c, o.samples, dtype, device))
+      rates.push_back(rate);
+  }
+  double best = 0, best_per_cpu_s = 0;
   nlohmann::ordered_json products = nlohmann::ordered_json::array();
-  for (const ProductRate& rate : rates)
+  for (const ProductRate& rate : rates) {
+    best = std::max(best, rate.gflops);
+    best_per_cpu_s = std::max(best_per_cpu_s, rate.gflops_per_cpu_s);
     products.push_back({{"shape", rate.shape}, {"gflops", rate.gflops}});
+  }
+  const auto passes = static_cast<double>(o.samples);
+  const double gflop = useful_flops(c) * passes / 1e9;
+  const double median = times.wall[times.wall.size() / 2],
+               median_cpu = times.cpu[times.cpu.size() / 2];
   return {{"bench", "head-importance"},
           {"device", o.device},
           {"instructions", device.is_cpu() ? models::cpu_kernels<float>().name : ""},
           {"dtype", o.dtype},
           {"threads", o.threads},
           {"samples", o.samples},
-          {"ratio", useful / best_product},
-          {"useful_gflops", useful},
-          {"best_product_gflops", best_product},
+          {"ratio", o.passes_only ? nlohmann::ordered_json() : gflop / median / best},
+          {"ratio_cpu_time",
+           o.passes_only ? nlohmann::ordered_json() : gflop / median_cpu / best_per_cpu_s},
+          {"useful_gflops", gflop / median},
+          {"best_product_gflops", best},
           {"passes_per_s", passes / median},
-          {"passes_per_s_best", passes / times.front()},
+          {"passes_per_s_best", passes / times.wall.front()},
           {"median_s", median},
-          {"seconds", times},
+          {"seconds", times.wall},
+          {"cpu_seconds", times.cpu},
           {"useful_gflop_per_pass", useful_flops(c) / 1e9},
           {"products", products}};
 }
@@ -190,6 +217,7 @@ int bench_head_importance(const std::vector<std::string>& args) {
   app.add_option("--samples", o.samples, "sequences in the micro-batch")
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
+  app.add_flag("--passes-only", o.passes_only, "no yardstick and no ratio: for profilers");
   std::vector<std::string> reversed(args.rbegin(), args.rend());
   try {
     app.parse(reversed);

@@ -6,6 +6,7 @@
 
 #include "cluster/process/process.h"
 #include "models/memory.h"
+#include "schemas/problem.h"
 #include "schemas/version.h"
 #include "worker/runner/bench.h"
 #include "worker/runner/commands.h"
@@ -174,6 +175,19 @@ CLI::App* add_info(CLI::App& app, Options& options) {
   return command;
 }
 
+/// Throws where the first word is no command: CLI11 alone would only say that a subcommand is
+/// required.
+void check_command(const CLI::App& app, const std::string& word) {
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
+    if (command->check_name(word)) return;
+    names.push_back(command->get_name());
+  }
+  const std::string near = closest(word, names);
+  throw BadInput("there is no command " + word +
+                 (near.empty() ? "; --help lists them" : "; did you mean " + near + "?"));
+}
+
 int run_program(int argc, char** argv) {
   CLI::App app("headcount-runner computes shards of Headcount experiments with LibTorch.");
   app.set_version_flag("--version", kVersion);
@@ -209,6 +223,7 @@ int run_program(int argc, char** argv) {
   bench_importance->callback(
       [&] { status = bench_head_importance(bench_importance->remaining()); });
   add_train_command(app);
+  if (argc > 1 && argv[1][0] != '-') check_command(app, argv[1]);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

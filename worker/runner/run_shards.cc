@@ -78,8 +78,8 @@ int run_shards(const RunOptions& options) {
 }
 
 int compare_files(const CompareOptions& options) {
-  const auto [first, second] =
-      input([&] { return std::pair(read_results(options.first), read_results(options.second)); });
+  const ResultsFile first = input([&] { return read_results(options.first); });
+  const ResultsFile second = input([&] { return read_results(options.second); });
   const Comparison comparison = input([&] { return compare(first, second); });
   std::printf("%s\n", to_json(comparison).c_str());
   bool near = comparison.only_first == 0 && comparison.only_second == 0;
