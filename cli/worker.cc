@@ -103,7 +103,7 @@ worker::WorkerOptions worker_options(const Session& session, const Options& opti
                    "'s; a worker needs one made by headcount key create worker NAME");
   }
   run.state = session.common.state + "/workers/" + run.key.name;
-  if (!options.noop_only) run.runner_program = runner_program();
+  if (!options.noop_only) run.runner_program = need_runner_program();
   return run;
 }
 

@@ -57,7 +57,7 @@ def unknown_key(headcount):
         mixed = ours.key_path("mixed")
         with os.fdopen(os.open(mixed, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
             file.write(mix(known, foreign))
-        refused(headcount, ["worker", "start", "--state", ours.state, "--key", mixed, "--device", "cpu"], "key",
+        refused(headcount, ["worker", "start", "--state", ours.state, "--key", mixed, "--noop-only"], "key",
                 status=1)
 
 
@@ -84,8 +84,8 @@ def revoked_key(headcount):
         worker = cluster.workers["w0"]
         expect(worker.wait(60) == 1, f"the revoked worker ended with {worker.returncode}: {cluster.said('w0')}")
         expect("revoked" in cluster.said("w0") or "refuse" in cluster.said("w0"), f"it says {cluster.said('w0')!r}")
-        refused(headcount, ["worker", "start", "--state", cluster.state, "--key", cluster.key_path("w0"), "--device",
-                            "cpu"], "key", status=1)
+        refused(headcount, ["worker", "start", "--state", cluster.state, "--key", cluster.key_path("w0"),
+                            "--noop-only"], "key", status=1)
         expect(cluster.ask("key", "list")["keys"] is not None, "key list does not answer")
 
 

@@ -10,7 +10,7 @@ import sqlite3
 import sys
 import time
 
-from cluster import Cluster, Failure, children, expect
+from cluster import Cluster, Failure, children, expect, wait_until
 
 SPEC = """
 name = "identity"
@@ -55,6 +55,9 @@ def spec(rows=64, path_samples=4, mask_probs="[0.3, 0.7]"):
     return SPEC.format(rows=rows, path_samples=path_samples, mask_probs=mask_probs)
 
 
+LONG = spec(rows=128, path_samples=16, mask_probs="[0.2, 0.5, 0.8]")
+
+
 def recorded(cluster):
     """{(shard, tag): hash} straight from the file; nothing may ever leave it."""
     with sqlite3.connect(f"file:{cluster.state}/headcount.sqlite?mode=ro", uri=True, timeout=30) as database:
@@ -79,50 +82,58 @@ def attempts(cluster):
     return cluster.query("SELECT count(*) FROM attempts")[0][0]
 
 
-def quiet_run(headcount, n_workers):
+def quiet_run(headcount, n_workers, text):
     with Cluster(headcount) as cluster:
         cluster.start_coordinator()
         for i in range(n_workers):
             cluster.start_worker(f"w{i}")
-        cluster.submit(spec())
+        cluster.submit(text)
         cluster.wait_finished()
         check_books(cluster)
-        return cluster.results()
+        return cluster.results(), len(recorded(cluster))
 
 
-def killed_run(headcount, seed, reference):
-    """Coordinator, workers and runners are killed at random moments until the sweep has ended or luck has run out."""
+def kill_one(cluster, rng, names):
+    """Kills a victim with SIGKILL, restarts it where it is a daemon; returns what it was and what was recorded then."""
+    victim = rng.choice(["coordinator", "worker", "runner", "everything"])
+    if victim == "runner":
+        runners = children(cluster.workers[rng.choice(names)].pid)
+        if runners:
+            cluster.kill(rng.choice(runners))
+        return victim, recorded(cluster)
+    if victim in ("coordinator", "everything"):
+        cluster.kill(cluster.coordinator)
+    killed = names if victim == "everything" else [rng.choice(names)] if victim == "worker" else []
+    for name in killed:
+        cluster.kill(cluster.workers[name])
+    now = recorded(cluster)
+    if victim in ("coordinator", "everything"):
+        cluster.start_coordinator()
+    for name in killed:
+        cluster.start_worker(name)
+    return victim, now
+
+
+def killed_run(headcount, seed, reference, n_results):
+    """Coordinator, workers and runners are killed at random moments while the sweep runs."""
     rng = random.Random(seed)
     names = ["w0", "w1", "w2"]
     with Cluster(headcount) as cluster:
         cluster.start_coordinator()
         for name in names:
             cluster.start_worker(name)
-        cluster.submit(spec())
+        cluster.submit(LONG)
         seen, kills = {}, []
-        for _ in range(rng.randint(4, 8)):
-            time.sleep(rng.uniform(0.1, 1.5))
-            victim = rng.choice(["coordinator", "worker", "runner"])
-            if victim == "coordinator":
-                cluster.kill(cluster.coordinator)
-                now = recorded(cluster)
-                cluster.start_coordinator()
-            elif victim == "worker":
-                name = rng.choice(names)
-                cluster.kill(cluster.workers[name])
-                now = recorded(cluster)
-                cluster.start_worker(name)
-            else:
-                runners = children(cluster.workers[rng.choice(names)].pid)
-                if runners:
-                    cluster.kill(rng.choice(runners))
-                now = recorded(cluster)
-            kills.append(victim)
+        for moment in sorted(rng.uniform(0, 0.9) for _ in range(rng.randint(3, 6))):
+            wait_until(lambda: len(recorded(cluster)) >= moment * n_results, 300, f"{moment:.0%} is recorded")
+            time.sleep(rng.uniform(0, 0.2))
+            victim, now = kill_one(cluster, rng, names)
+            kills.append(f"{victim} at {len(now)}")
             expect(all(now.get(place) == digest for place, digest in seen.items()), "a recorded result was lost")
             seen = now
+        cluster.wait_finished()
         for name in names:
             expect(cluster.workers[name].poll() is None, f"worker {name} ended by itself: {cluster.said(name)}")
-        cluster.wait_finished()
         now = recorded(cluster)
         expect(all(now.get(place) == digest for place, digest in seen.items()), "a recorded result was lost")
         check_books(cluster)
@@ -131,7 +142,7 @@ def killed_run(headcount, seed, reference):
               flush=True)
 
 
-def grown_runs(headcount, reference):
+def grown_runs(headcount):
     """The same spec again executes nothing; more of something executes only what is missing."""
     with Cluster(headcount) as cluster:
         cluster.start_coordinator()
@@ -139,7 +150,7 @@ def grown_runs(headcount, reference):
         cluster.start_worker("w1")
         cluster.submit(spec())
         cluster.wait_finished()
-        before = attempts(cluster)
+        before, reference = attempts(cluster), cluster.results()
         cluster.submit(spec())
         cluster.wait_finished(30)
         expect(attempts(cluster) == before, "the same spec again executed shards")
@@ -172,16 +183,15 @@ def main():
     parser.add_argument("--seed", type=int, default=1, help="of the first run with kills")
     options = parser.parse_args()
     try:
-        print("one worker", flush=True)
-        reference = quiet_run(options.headcount, 1)
+        print("one worker, three workers", flush=True)
+        reference, n_results = quiet_run(options.headcount, 1, LONG)
         expect('"value"' in reference, "the results hold no rows")
-        print("three workers", flush=True)
-        expect(quiet_run(options.headcount, 3) == reference, "three workers give other bytes than one")
+        expect(quiet_run(options.headcount, 3, LONG)[0] == reference, "three workers give other bytes than one")
         print("the same and grown specs", flush=True)
-        grown_runs(options.headcount, reference)
+        grown_runs(options.headcount)
         print(f"{options.runs} runs with kill -9", flush=True)
         for seed in range(options.seed, options.seed + options.runs):
-            killed_run(options.headcount, seed, reference)
+            killed_run(options.headcount, seed, reference, n_results)
     except Failure as failure:
         print(f"FAILED: {failure}", file=sys.stderr)
         return 1
