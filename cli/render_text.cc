@@ -377,6 +377,7 @@ std::string text_of(const Table& table) {
   } else {
     out += indented(table.kind == "evaluate" ? evaluate(table) : plain(table.columns, table.rows));
   }
+  while (out.ends_with("\n\n")) out.pop_back();
   for (const auto& warning : table.warnings) out += "warning: " + warning + "\n";
   return out;
 }
