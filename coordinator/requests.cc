@@ -294,7 +294,9 @@ void Loop::retry(store::SweepId id) {
     }
     if (!again) continue;
     any = true;
-    for (const auto& [key, text] : evidence) store_.release_quarantine(key);
+    RetryShards forgiven;
+    for (const auto& [key, text] : evidence) forgiven.keys.push_back(key);
+    step(std::move(forgiven));
     const bool reads =
         !reopened.empty();  // perhaps a reopened one's table: its shards may change with it
     if (reads && was_planned) store_.set_stage_micro_batch(row.id, row.micro_batch);

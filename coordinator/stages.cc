@@ -214,7 +214,7 @@ void Loop::advance() {
   for (const auto& [id, sweep] : live_) ids.push_back(id);
   for (const auto id : ids) {
     LiveSweep& sweep = live_.at(id);
-    if (sweep.bound || bind(sweep)) advance(sweep, until);
+    if (!sweep.paused && (sweep.bound || bind(sweep))) advance(sweep, until);
   }
 }
 

@@ -71,8 +71,8 @@ std::optional<SweepRow> Store::sweep(SweepId id) const {
 std::vector<StageRow> Store::stages(SweepId sweep) const {
   std::vector<StageRow> rows;
   auto s = impl_->prepared(
-      "SELECT id, sweep, number, name, kind, state, n_shards, reason FROM stage WHERE sweep = ? "
-      "ORDER BY number");
+      "SELECT id, sweep, number, name, kind, state, n_shards, reason, n_cached, n_missing, "
+      "micro_batch FROM stage WHERE sweep = ? ORDER BY number");
   s->bind(sweep);
   while (s->step()) {
     rows.push_back({.id = s->integer(0),
