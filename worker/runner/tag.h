@@ -21,9 +21,12 @@ struct CpuNumerics {
 };
 CpuNumerics cpu_numerics();
 
-/// "cpu-AuthenticAMD-25.17.1-openblas.SkylakeX-onednn.avx512_core_bf16-aten.AVX512-own.avx512-t1-libtorch1.13.1-openblas0.3.21-onednn2.7.3"
-/// or "cuda-NVIDIA_H200-sm9.0-libtorch2.4.0-cuda12.4-cublas12.4.5-driver550.54.15". Letters,
-/// digits, '.', '_' and '-' only.
+/// Parts joined by '-', of letters, digits, '.', '_' and '-' only. A CPU: vendor,
+/// family.model.stepping, the kernels that OpenBLAS, oneDNN, ATen and our own loops chose, threads,
+/// versions:
+/// cpu-AuthenticAMD-25.17.1-openblas.Cooperlake-onednn.avx512_core_bf16-aten.AVX2-own.avx512-t1-
+/// libtorch1.13.0-openblas0.3.21-onednn2.6.3. CUDA: device, capability, versions:
+/// cuda-NVIDIA_H200-sm9.0-libtorch2.4.0-cuda12.4-cublas12.4.5-driver550.54.15.
 std::string numerics_tag(const c10::Device& device, int threads);
 
 }  // namespace headcount::runner

@@ -2,6 +2,7 @@
 // determinism) and outside witnesses (central differences, a converged composite rule on the
 // shipped model).
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdio>
 #include <numeric>
@@ -100,6 +101,71 @@ TEST(HeadImportance, SumsToTheClimbOfTheScoreForMasksAndLabelsAndAnyLayerRange) 
       }
     }
   }
+}
+
+TEST(HeadImportance, ResidualsFallAtTheOrderOfEachRule) {
+  const models::Model model = test_model(false);
+  const auto residual = [&](Quadrature quadrature, int64_t steps) {
+    Params params = params_for(model);
+    params.quadrature = quadrature;
+    params.ig_steps = steps;
+    const Result result = run_quietly(shard_of(params, {test_row(0)}), model);
+    const std::vector<double>& ig = array(result, "ig").data;
+    return std::abs(std::accumulate(ig.begin(), ig.end(), 0.0) -
+                    (array(result, "score_one").data[0] - array(result, "score_base").data[0]));
+  };
+  const auto order = [&](Quadrature quadrature) {
+    return std::log2(residual(quadrature, 256) / residual(quadrature, 512));
+  };
+  EXPECT_NEAR(order(Quadrature::kRight), 1, 0.1);
+  EXPECT_NEAR(order(Quadrature::kLeft), 1, 0.1);
+  EXPECT_NEAR(order(Quadrature::kMidpoint), 2, 0.1);
+  EXPECT_NEAR(order(Quadrature::kTrapezoid), 2, 0.1);
+  EXPECT_LT(residual(Quadrature::kGaussLegendre, 64), 1e-7);
+}
+
+/// Shapley values of v(S) = J with the gates of S one and the others zero, by all 2^8 forwards.
+std::vector<double> shapley(const models::Model& model, const Example& example) {
+  constexpr size_t kHeads = 8, kSets = 1 << kHeads;
+  std::vector<const Example*> asked(kSets, &example);
+  std::vector<double> gates;
+  for (size_t set = 0; set < kSets; ++set) {
+    for (size_t head = 0; head < kHeads; ++head) gates.push_back(set >> head & 1 ? 1 : 0);
+  }
+  const std::vector<double> v =
+      to_vector(models::score(model, make_batch(asked, model), make_gates(gates, kSets, model)));
+  std::vector<double> value(kHeads);
+  for (size_t set = 0; set < kSets; ++set) {
+    const auto size = std::popcount(set);
+    for (size_t head = 0; head < kHeads; ++head) {
+      if (set >> head & 1) continue;
+      // |S|! (n - |S| - 1)! / n!
+      value[head] += std::tgamma(size + 1) * std::tgamma(kHeads - static_cast<size_t>(size)) /
+                     std::tgamma(kHeads + 1) * (v[set | size_t{1} << head] - v[set]);
+    }
+  }
+  return value;
+}
+
+TEST(HeadImportance, NarrowRampsTendToTheShapleyValueOfTheModel) {
+  const models::Model model = test_model(false);
+  const Row row = test_row(1);
+  Params params = params_for(model);
+  const Example example = masked_example(
+      row, {.seed = 3, .row_id = row.id, .probability = *params.mask_prob}, kTestMask, true);
+  const std::vector<double> exact = shapley(model, example);
+  params.path_mode = PathMode::kStochasticThreshold;
+  params.path_count = params.path_block = 256;
+  params.quadrature = Quadrature::kMidpoint;
+  const auto distance = [&](double width, int64_t steps) {
+    params.ramp_width = width;
+    params.ig_steps = steps;
+    return relative_l2(array(run_quietly(shard_of(params, {row}, 512), model), "ig").data, exact);
+  };
+  const double wide = distance(1, 15), narrow = distance(0.04, 127);
+  std::printf("distance to Shapley: ramp width 1 %.3f, 0.04 %.3f\n", wide, narrow);
+  EXPECT_LT(narrow, 0.1);
+  EXPECT_LT(narrow, wide);
 }
 
 TEST(HeadImportance, OneRightStepIsTheGradientAtOneAsCentralDifferencesSeeIt) {
@@ -240,6 +306,42 @@ std::vector<double> composite(const models::Model& model, const Row& row, const 
     hi = lo;
   }
   return total;
+}
+
+TEST(HeadImportance, PositiveMeansThatRemovingTheHeadLowersTheLikelihood) {
+  const std::string directory = models::builtin_directory() + "/addition";
+  if (!std::filesystem::exists(directory + "/config.json"))
+    GTEST_SKIP() << directory << " is not on this machine";
+  const models::Model model =
+      models::load(models::open_model("builtin:addition"), at::kFloat, at::kCPU);
+  Params params = params_for(model);
+  params.mask_id = model.config.mask_id;
+  params.quadrature = Quadrature::kAdaptive;
+  params.tol = 0.05;
+  params.max_evaluations = 257;
+  const std::vector<Row> rows = addition_rows(8);
+  const Result result = run_quietly(shard_of(params, rows, 64), model);
+  std::vector<double> mean(static_cast<size_t>(params.n_selected()));
+  for (size_t row = 0; row < rows.size(); ++row) {
+    const std::vector<double> ig = of_row(array(result, "ig"), row);
+    for (size_t head = 0; head < ig.size(); ++head) mean[head] += ig[head];
+  }
+  const auto top = std::max_element(mean.begin(), mean.end()) - mean.begin();
+  EXPECT_GT(std::accumulate(mean.begin(), mean.end(), 0.0), 0);
+
+  double whole = 0, without = 0;
+  for (const Row& row : rows) {
+    const Example example =
+        masked_example(row, {.seed = 3, .row_id = row.id, .probability = *params.mask_prob},
+                       static_cast<int32_t>(params.mask_id), true);
+    const Example* const asked[] = {&example};
+    const models::Batch batch = make_batch(asked, model);
+    std::vector<double> gates(mean.size(), 1.0);
+    whole += to_vector(models::score(model, batch, make_gates(gates, 1, model)))[0];
+    gates[static_cast<size_t>(top)] = 0;
+    without += to_vector(models::score(model, batch, make_gates(gates, 1, model)))[0];
+  }
+  EXPECT_LT(without, whole);
 }
 
 TEST(HeadImportance, AdaptiveOnTheBuiltinModelIsWithinTwoPerMilleOfAConvergedCompositeRule) {
