@@ -9,7 +9,9 @@ namespace headcount::coordinator {
 
 using Machine = Scheduler::Machine;
 
-void Durations::add(double seconds) {
+void Durations::add(double measured) {
+  // A worker says so: nothing it says may be more than wrong.
+  const double seconds = measured >= 0 ? std::min(measured, 1e7) : 0;
   latest_[n_ % latest_.size()] = seconds;
   ++n_;
   average_ = n_ == 1 ? seconds : 0.8 * average_ + 0.2 * seconds;
@@ -179,42 +181,53 @@ Millis Machine::stall_ms(const RangeState& range) const {
 void Machine::recall_for_idle() {
   // Nothing was left to grant when fill() ended: an idle runner waits only for what others have not
   // started.
-  for (auto& [idle_key, idle] : workers_) {
-    if (!idle.takes_work()) continue;
-    for (const auto& [tag, room] : idle.rooms) {
-      if (room.capacity == 0 || room.used > 0) continue;
-      WorkerState* donor = nullptr;
-      std::vector<std::pair<uint64_t, ShardKey>> best;
-      for (auto& [key, worker] : workers_) {
-        std::vector<std::pair<uint64_t, ShardKey>> waiting;
-        for (const ShardKey& held : worker.held) {
-          const Lease& lease = leases_.at(held);
-          if (lease.tag == tag && may_be_recalled(lease, idle)) {
-            waiting.emplace_back(lease.sequence, held);
-          }
-        }
-        if (&worker != &idle && waiting.size() > best.size()) {
-          donor = &worker;
-          best = std::move(waiting);
-        }
-      }
-      if (donor == nullptr) continue;
-      std::sort(best.begin(), best.end());
-      for (size_t i = best.size() / 2; i < best.size(); ++i) {
-        recall(best[i].second, leases_.at(best[i].second));
-      }
+  std::vector<std::pair<const WorkerState*, TagId>> idle;
+  for (const auto& [key, worker] : workers_) {
+    for (const auto& [tag, room] : worker.rooms) {
+      if (worker.takes_work() && room.capacity > 0 && room.used == 0)
+        idle.emplace_back(&worker, tag);
+    }
+  }
+  if (idle.empty()) return;
+  std::map<TagId, std::vector<Waiting>> waiting = waiting_by_tag();
+  for (const auto& [worker, tag] : idle) {
+    std::vector<Waiting>& donors = waiting[tag];
+    const auto most =
+        std::max_element(donors.begin(), donors.end(),
+                         [](const Waiting& a, const Waiting& b) { return a.size() < b.size(); });
+    if (most == donors.end()) continue;
+    for (size_t n = (most->size() + 1) / 2; n > 0; --n) {
+      const ShardKey key = most->back().second;
+      most->pop_back();
+      Lease& lease = leases_.at(key);
+      const Place& place = lease.places.front();
+      if (able(*worker, range_of(*find_stage(place.stage), place.index))) recall(key, lease);
     }
   }
 }
 
-bool Machine::may_be_recalled(const Lease& lease, const WorkerState& idle) const {
+std::map<TagId, std::vector<Machine::Waiting>> Machine::waiting_by_tag() const {
+  std::map<TagId, std::vector<Waiting>> waiting;
+  for (const auto& [worker_key, worker] : workers_) {
+    std::map<TagId, Waiting> of_worker;
+    for (const ShardKey& key : worker.held) {
+      const Lease& lease = leases_.at(key);
+      if (may_be_recalled(lease)) of_worker[lease.tag].emplace_back(lease.sequence, key);
+    }
+    for (auto& [tag, shards] : of_worker) {
+      std::sort(shards.begin(), shards.end());
+      waiting[tag].push_back(std::move(shards));
+    }
+  }
+  return waiting;
+}
+
+bool Machine::may_be_recalled(const Lease& lease) const {
   if (lease.state != HeldState::kQueued) return false;
   const bool settled = now_ - lease.sent_at >= 2 * settings_.heartbeat_ms;
   const bool asked =
       lease.recalled_at != 0 && now_ - lease.recalled_at < 5 * settings_.heartbeat_ms;
-  const Place& place = lease.places.front();
-  const StageState& stage = *find_stage(place.stage);
-  return settled && !asked && !stage.paused && able(idle, range_of(stage, place.index));
+  return settled && !asked && !find_stage(lease.places.front().stage)->paused;
 }
 
 void Machine::recall(const ShardKey& key, Lease& lease) {

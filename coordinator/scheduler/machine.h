@@ -35,7 +35,7 @@ struct Again {
 /// Running average and median of what shards of one range took.
 class Durations {
  public:
-  void add(double seconds);
+  void add(double measured);
   bool empty() const { return n_ == 0; }
   double average() const { return average_; }
   double median() const { return median_; }
@@ -197,7 +197,10 @@ class Scheduler::Machine {
   int64_t credit(const RangeState& range) const;
   Millis stall_ms(const RangeState& range) const;
   void recall_for_idle();
-  bool may_be_recalled(const Lease& lease, const WorkerState& idle) const;
+  /// Shards of one worker that have not started, in the order granted.
+  using Waiting = std::vector<std::pair<uint64_t, ShardKey>>;
+  std::map<TagId, std::vector<Waiting>> waiting_by_tag() const;
+  bool may_be_recalled(const Lease& lease) const;
   void recall(const ShardKey& key, Lease& lease);
 
   RangeState& range_of(StageState& stage, int64_t index);

@@ -39,7 +39,13 @@ void Machine::hello(const WorkerMessage& event, const Hello& message) {
     worker.connected = false;
     lose(worker, kept, "its worker was started anew");
   }
-  if (!worker.connected || started_anew) worker.draining = worker.drain_ordered = false;
+  if (!worker.connected || started_anew) {
+    worker.draining = worker.drain_ordered = false;
+    // It may find its models now.
+    for (auto& [id, stage] : stages_) {
+      for (RangeState& range : stage.ranges) range.refused_by.erase(event.worker);
+    }
+  }
   worker.incarnation = message.incarnation;
   worker.connected = true;
   send(worker, Welcome{.version = settings_.version, .heartbeat_ms = settings_.heartbeat_ms});

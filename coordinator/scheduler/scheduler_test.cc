@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "schemas/error.h"
 
@@ -502,6 +503,19 @@ TEST_F(SchedulerTest, AWorkerThatCannotOpenTheModelGetsNoMoreOfIt) {
   EXPECT_THAT(grants(), IsEmpty());
   hello("w2");
   EXPECT_THAT(grants(), ElementsAre("w2:a/2"));
+  fails("w2", "a", 2, Cause::kModelRefused);
+  hello("w2", 1, "A", 2);  // started again, with --model-path perhaps
+  EXPECT_THAT(grants(), ElementsAre("w2:a/3"));
+}
+
+TEST_F(SchedulerTest, ATimeThatCannotBeSpoilsNoCredit) {
+  plan(1, {"a", "b", "c", "d", "e", "f"});
+  open(1);
+  hello("w1");
+  done("w1", "a", 1, std::numeric_limits<double>::quiet_NaN());
+  done("w1", "b", 1, std::numeric_limits<double>::infinity());
+  done("w1", "c", 1, -1);
+  EXPECT_THAT(scheduler_.leases(), SizeIs(3));
 }
 
 TEST_F(SchedulerTest, SaysThatAShardRanOutOfMemory) {
