@@ -208,6 +208,7 @@ void add_bench_commands(CLI::App& app, Session& session) {
       "Examples:\n  headcount bench head-importance --threads 2\n"
       "Flags are headcount-runner's: headcount-runner bench head-importance --help");
   computed->prefix_command();
+  computed->set_help_flag();  // --help is the runner's
   computed->callback(
       [&session, computed] { session.command = [computed] { return hand_to_runner(*computed); }; });
 }

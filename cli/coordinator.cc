@@ -70,11 +70,28 @@ int start(const Session& session, const Options& options) {
   return coordinator::coordinator_main(run);
 }
 
-int stop(const Session& session) {
-  Connection::need(session.common).ask("coordinator.stop", {});
-  const bool here = session.common.coordinator.empty() && session.common.key_file.empty();
-  for (int i = 0; here && i < 600 && coordinator::find_running(session.common.state); ++i) {
+/// Whether the coordinator of --state is gone within half a minute.
+bool is_gone(const std::string& state) {
+  for (int i = 0; i < 600; ++i) {
+    if (!coordinator::find_running(state)) return true;
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  return false;
+}
+
+int stop(const Session& session) {
+  const Common& common = session.common;
+  const bool here = common.coordinator.empty() && common.key_file.empty();
+  Connection connection = Connection::need(common);
+  try {
+    connection.ask("coordinator.stop", {}, 5'000);
+  } catch (const Error&) {
+    // It may have gone before its answer did.
+    if (!here || !is_gone(common.state)) throw;
+  }
+  if (here && !is_gone(common.state)) {
+    throw Error("the coordinator was told to stop and has not yet; see " + common.state +
+                "/coordinator.log");
   }
   if (session.common.json()) {
     emit(session.common, "{\"stopped\": true}");

@@ -162,6 +162,7 @@ void add_model_commands(CLI::App& app, Session& session) {
       "Examples:\n  headcount model verify builtin:addition\nFlags are headcount-runner's: "
       "headcount-runner verify --help");
   verified->prefix_command();
+  verified->set_help_flag();  // --help is the runner's
   verified->callback([&session, verified] {
     session.command = [verified] { return hand_to_runner("verify", *verified); };
   });
@@ -171,6 +172,7 @@ void add_model_commands(CLI::App& app, Session& session) {
       "text from a model, by headcount-runner (its flags: headcount-runner generate --help)");
   generated->footer("Examples:\n  headcount generate --model DIR --prompt \"Once upon a time\"");
   generated->prefix_command();
+  generated->set_help_flag();
   generated->callback([&session, generated] {
     session.command = [generated] { return hand_to_runner("generate", *generated); };
   });

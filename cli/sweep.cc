@@ -118,9 +118,12 @@ int explain(const Session& session, const std::string& id) {
     lines = Json::parse(connection->ask("sweep.explain", {{"id", id}})).at("lines");
   } else {
     const store::Store store = open_database(session.common);
-    lines = coordinator::explain(store, coordinator::find_sweep(store, id).id);
-    lines.push_back("no coordinator runs in " + session.common.state +
-                    ": nothing is granted until one is started");
+    const store::SweepRow sweep = coordinator::find_sweep(store, id);
+    lines = coordinator::explain(store, sweep.id);
+    if (sweep.state == "running" || sweep.state == "paused") {
+      lines.push_back("no coordinator runs in " + session.common.state +
+                      ": nothing is granted until one is started");
+    }
   }
   if (session.common.json()) {
     emit(session.common, Json{{"lines", lines}}.dump());

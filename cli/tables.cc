@@ -48,10 +48,10 @@ bool is_about_the_spec(const std::string& sentence, const std::string& file) {
 Submitted submit_spec(Connection& connection, const std::string& text, const std::string& file,
                       const std::string& root, bool go_on) {
   Submitted submitted;
+  Fields fields = {{"text", text}, {"file", file}, {"continue", go_on}};
+  if (!root.empty()) fields["root"] = root;
   try {
-    submitted.json = connection.ask(
-        "sweep.submit", {{"text", text}, {"file", file}, {"root", root}, {"continue", go_on}},
-        kSubmitTimeoutMs);
+    submitted.json = connection.ask("sweep.submit", fields, kSubmitTimeoutMs);
   } catch (const Error& error) {
     if (is_about_the_spec(error.what(), file)) throw BadInput(error.what());
     throw;
