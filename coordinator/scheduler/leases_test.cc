@@ -153,6 +153,19 @@ TEST_F(SchedulerTest, AdoptsALeaseItHadGivenUpWhileNobodyElseHasIt) {
   EXPECT_EQ(outcome("a", 1), Outcome::kGranted);
 }
 
+TEST_F(SchedulerTest, AnOldHeartbeatRevivesNoAttemptThatFailed) {
+  plan(1, {"a", "b"});
+  plan(2, {"a"});
+  open(1);
+  open(2);
+  hello("w1");
+  for (int attempt = 1; attempt <= 3; ++attempt) fails("w1", "a", attempt);
+  heartbeat("w1", {held("a", 3), held("b", 1)});
+  EXPECT_THAT(all<RecordGrant>(), IsEmpty());
+  EXPECT_THAT(sent<Revoke>(), ElementsAre("w1"));
+  EXPECT_EQ(outcome("a", 3), Outcome::kException);
+}
+
 TEST_F(SchedulerTest, RevokesALeaseThatSomebodyElseHasNow) {
   plan(1, {"a"});
   open(1);

@@ -106,9 +106,19 @@ void Machine::held_by(WorkerState& worker, const Held& held) {
 }
 
 bool Machine::adopt(WorkerState& worker, const Held& held) {
-  if (leases_.contains(held.key)) return false;
-  if (records_.last_attempt(held.key) != held.attempt) return false;
-  if (!records_.was_granted(held.key, worker.key)) return false;
+  if (leases_.contains(held.key) || quarantined_.contains(held.key)) return false;
+  // Only what was given up unheard goes on: an attempt the worker itself ended is listed by an old
+  // heartbeat.
+  const std::vector<EndedAttempt> ended = records_.ended(held.key);
+  if (ended.empty() || ended.back().attempt != held.attempt || ended.back().worker != worker.key ||
+      records_.last_attempt(held.key) != held.attempt) {
+    return false;
+  }
+  const Outcome outcome = ended.back().outcome;
+  if (outcome != Outcome::kLost && outcome != Outcome::kLostRunning &&
+      outcome != Outcome::kExpired) {
+    return false;
+  }
   const std::vector<Place> places = wanted_places(held.key);
   const bool fits = std::any_of(places.begin(), places.end(), [&](const Place& place) {
     const StageState& stage = *find_stage(place.stage);

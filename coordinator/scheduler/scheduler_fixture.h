@@ -166,6 +166,7 @@ class SchedulerTest : public ::testing::Test, public Records {
   }
   std::vector<EndedAttempt> ended(const ShardKey& key) const override {
     std::vector<EndedAttempt> ended;
+    if (!attempts_.contains(key)) return ended;
     for (const EndedAttempt& attempt : attempts_.at(key)) {
       if (attempt.outcome != Outcome::kGranted && attempt.attempt > forgiven(key)) {
         ended.push_back(attempt);

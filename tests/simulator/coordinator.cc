@@ -88,6 +88,7 @@ void Coordinator::boot() {
   complete_.clear();
   turn_at_.reset();
   laws_.restarted();
+  note_finished();
   scheduler_.emplace(scheduler_settings(), *this);
   std::vector<Event> events;
   for (const auto& [id, stage] : stages_) {
