@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -13,6 +14,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 #include <thread>
+#include <zmq.hpp>
 
 #include "cluster/transport/client.h"
 #include "cluster/transport/keys.h"
@@ -391,6 +393,54 @@ TEST_F(CoordinatorTest, ForeignMessagesGetOneSentenceAndHarmNothing) {
               }),
               HasSubstr("no sweep yet"));
   EXPECT_THAT(message_of([&] { ask("sweep.status"); }), HasSubstr("id"));
+}
+
+TEST_F(CoordinatorTest, NestedBytesOfAWorkerGetASentenceAndTheSweepGoesOn) {
+  const auto hostile = key("hostile");
+  zmq::context_t context;
+  zmq::socket_t dealer(context, zmq::socket_type::dealer);
+  dealer.set(zmq::sockopt::linger, 0);
+  dealer.set(zmq::sockopt::rcvtimeo, 10'000);
+  dealer.set(zmq::sockopt::curve_serverkey, hostile.coordinator_public);
+  dealer.set(zmq::sockopt::curve_publickey, hostile.pair.public_key);
+  dealer.set(zmq::sockopt::curve_secretkey, hostile.pair.secret_key);
+  dealer.connect(hostile.address);
+  for (const int byte : {0x81, 0xa1, 0x9f, 0xd8, 0xff}) {
+    const std::string nested(100'000, static_cast<char>(byte));
+    dealer.send(zmq::buffer(nested), zmq::send_flags::none);
+    zmq::message_t answer;
+    ASSERT_TRUE(dealer.recv(answer));
+    EXPECT_THAT(std::get<Refused>(decode(answer.to_string_view(), {}).at(0)).reason,
+                HasSubstr("malformed"));
+  }
+  Worker worker(key("node-1"));
+  const int64_t id = ask("bench.submit", {{"shards", int64_t{100}}}).at("id");
+  wait_for(id, {"finished"});
+}
+
+TEST_F(CoordinatorTest, AFullDiskEndsItWithASentenceAndKeepsWhatWasRecorded) {
+  end(SIGTERM);
+  if (getuid() != 0 || mount("none", state.c_str(), "tmpfs", 0, "size=3m") != 0) {
+    GTEST_SKIP() << "needs root and the right to mount a small tmpfs";
+  }
+  start();
+  const auto file = key("node-1");
+  int status = 0;
+  {
+    Worker worker(file);
+    ask("bench.submit", {{"shards", int64_t{500}}});
+    wait_for(1, {"finished"});
+    ask("bench.submit", {{"shards", int64_t{100'000}}});
+    waitpid(child, &status, 0);
+    child = -1;
+  }
+  EXPECT_EQ(WEXITSTATUS(status), 1);
+  {
+    const auto database = store::Store::open_read_only(state);
+    EXPECT_GE(database.n_results(), 500);
+    EXPECT_EQ(find_sweep(database, "1").state, "finished");
+  }
+  umount(state.c_str());
 }
 
 TEST_F(CoordinatorTest, ASecondCoordinatorOfTheSameStateIsRefused) {

@@ -31,6 +31,14 @@ bool all_hex(const std::string& text) {
 
 std::string shard_text(int64_t n) { return std::to_string(n) + (n == 1 ? " shard" : " shards"); }
 
+// A sick worker may raise thousands; the table `alarm` has them all.
+std::vector<std::string> newest_alarms(const Store& store) {
+  constexpr std::ptrdiff_t kShown = 20;
+  auto alarms = store.alarms();
+  if (std::ssize(alarms) > kShown) alarms.erase(alarms.begin(), alarms.end() - kShown);
+  return alarms;
+}
+
 // A column of the table that says how the numbers of a point differ from what the spec alone
 // determines.
 void add_column(experiments::Point& point, const std::string& name, const Field& value) {
@@ -129,7 +137,7 @@ std::string status_json(const Store& store, store::SweepId id, const CountsOf& c
                       {"quarantined", n.quarantined},
                       {"micro_batch", stage.micro_batch}});
   }
-  for (const auto& alarm : store.alarms()) alarms.push_back(alarm);
+  for (const auto& alarm : newest_alarms(store)) alarms.push_back(alarm);
   return dump({{"id", sweep->id},
                {"name", sweep->name},
                {"state", sweep->state},
@@ -163,7 +171,7 @@ std::vector<std::string> explain(const Store& store, store::SweepId id) {
     for (const auto& [key, text] : evidence)
       lines.push_back("shard " + to_hex(key).substr(0, 12) + ": " + text);
   }
-  for (const auto& alarm : store.alarms()) lines.push_back("alarm: " + alarm);
+  for (const auto& alarm : newest_alarms(store)) lines.push_back("alarm: " + alarm);
   return lines;
 }
 

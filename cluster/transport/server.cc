@@ -69,7 +69,7 @@ struct Server::Impl {
       : allowed(list), curve(options.curve), router(context, zmq::socket_type::router) {
     if (curve) start_zap();
     router.set(zmq::sockopt::router_mandatory, true);
-    router.set(zmq::sockopt::linger, 500);
+    router.set(zmq::sockopt::linger, 3000);  // the last reply of a busy machine still leaves
     router.set(zmq::sockopt::sndhwm, 20000);
     router.set(zmq::sockopt::rcvhwm, 2000);
     router.set(zmq::sockopt::maxmsgsize, static_cast<int64_t>(kMaxFrameBytes));
