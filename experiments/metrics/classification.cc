@@ -53,13 +53,6 @@ double micro_f1(const Confusion& confusion) {
   return f1_of(all).value_or(0);
 }
 
-Estimate with_bootstrap_error(const Bootstrap& options, size_t n_rows, const Statistic& statistic) {
-  const Bootstrapped result = bootstrap(options, n_rows, statistic);
-  Estimate estimate{.value = result.value, .se = {}, .n = static_cast<int64_t>(n_rows)};
-  if (n_rows >= 2) estimate.se = result.se;
-  return estimate;
-}
-
 }  // namespace
 
 int64_t Confusion::at(int32_t truth, int32_t predicted) const {
@@ -100,7 +93,7 @@ double f1(const Confusion& confusion, F1 average, int32_t positive) {
 Estimate f1(std::span<const int32_t> truth, std::span<const int32_t> predicted, int32_t n_classes,
             F1 average, int32_t positive, const Bootstrap& options) {
   std::vector<int32_t> drawn_truth(truth.size()), drawn_prediction(truth.size());
-  return with_bootstrap_error(options, truth.size(), [&](std::span<const uint32_t> rows) {
+  return bootstrap(options, truth.size(), [&](std::span<const uint32_t> rows) {
     for (size_t i = 0; i < rows.size(); ++i) {
       drawn_truth[i] = truth[rows[i]];
       drawn_prediction[i] = predicted[rows[i]];
@@ -120,7 +113,7 @@ Estimate perplexity(std::span<const double> nll, std::span<const double> tokens,
                     const Bootstrap& options) {
   HC_CHECK(nll.size() == tokens.size());
   for (const double count : tokens) HC_CHECK(count > 0);
-  return with_bootstrap_error(options, nll.size(), [&](std::span<const uint32_t> rows) {
+  return bootstrap(options, nll.size(), [&](std::span<const uint32_t> rows) {
     double sum = 0, count = 0;
     for (const uint32_t row : rows) {
       sum += nll[row];

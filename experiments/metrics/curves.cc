@@ -2,25 +2,36 @@
 // those.
 #include "experiments/metrics/curves.h"
 
-#include <limits>
+#include <algorithm>
+#include <numeric>
 
+#include "experiments/metrics/statistics.h"
 #include "schemas/error.h"
 
 namespace headcount::metrics {
 
 namespace {
 
-std::vector<double> row_areas(const Curve& upper, const Curve& lower) {
-  HC_CHECK(upper.kappa == lower.kappa && upper.values.size() == lower.values.size());
-  HC_CHECK(upper.kappa.size() >= 2 && upper.values.size() % upper.kappa.size() == 0);
-  const size_t n_points = upper.kappa.size();
-  std::vector<double> areas(upper.n_rows()), gap(n_points);
-  for (size_t row = 0; row < areas.size(); ++row) {
-    for (size_t i = 0; i < n_points; ++i)
-      gap[i] = upper.values[row * n_points + i] - lower.values[row * n_points + i];
-    areas[row] = trapezoid(upper.kappa, gap);
+using Indices = std::vector<uint32_t>;
+
+Indices all_of(size_t n) {
+  Indices indices(n);
+  std::iota(indices.begin(), indices.end(), 0u);
+  return indices;
+}
+
+double mean_area(const RowAreas& areas, const Indices& seeds, const Indices& rows) {
+  double sum = 0;
+  for (const uint32_t seed : seeds) {
+    for (const uint32_t row : rows) sum += areas[seed][row];
   }
-  return areas;
+  return sum / static_cast<double>(seeds.size() * rows.size());
+}
+
+bool each_has(const RowAreas& areas, size_t n_rows) {
+  return !areas.empty() && std::all_of(areas.begin(), areas.end(), [&](const auto& of_seed) {
+    return of_seed.size() == n_rows;
+  });
 }
 
 }  // namespace
@@ -35,36 +46,32 @@ double trapezoid(std::span<const double> x, std::span<const double> y) {
   return area;
 }
 
-std::optional<std::vector<double>> normalised(std::span<const double> metric, double none,
-                                              double all) {
-  if (none == all) return std::nullopt;
-  std::vector<double> result(metric.size());
-  for (size_t i = 0; i < metric.size(); ++i) result[i] = (metric[i] - all) / (none - all);
-  return result;
-}
+AreaBetween area_between(const RowAreas& upper, const RowAreas& lower, const Bootstrap& options) {
+  HC_CHECK(!upper.empty() && !upper.front().empty() && options.n_resamples >= 1);
+  const size_t n_rows = upper.front().size();
+  HC_CHECK(each_has(upper, n_rows) && each_has(lower, n_rows));
+  Indices rows = all_of(n_rows), upper_seeds = all_of(upper.size()),
+          lower_seeds = all_of(lower.size());
+  const auto difference = [&] {
+    return mean_area(upper, upper_seeds, rows) - mean_area(lower, lower_seeds, rows);
+  };
+  AreaBetween between{.value = difference(), .interval = {}};
+  if (n_rows == 1) return between;
 
-Bootstrapped area_between(const Curve& upper, const Curve& lower, const Bootstrap& options) {
-  const std::vector<double> areas = row_areas(upper, lower);
-  return bootstrap(options, areas.size(), [&](std::span<const uint32_t> rows) {
-    double sum = 0;
-    for (const uint32_t row : rows) sum += areas[row];
-    return sum / static_cast<double>(rows.size());
-  });
-}
-
-Bootstrapped normalised_area_between(const Curve& upper, const Curve& lower,
-                                     std::span<const double> none, std::span<const double> all,
-                                     const Bootstrap& options) {
-  const std::vector<double> areas = row_areas(upper, lower);
-  HC_CHECK(none.size() == areas.size() && all.size() == areas.size());
-  return bootstrap(options, areas.size(), [&](std::span<const uint32_t> rows) {
-    double area = 0, range = 0;
-    for (const uint32_t row : rows) {
-      area += areas[row];
-      range += none[row] - all[row];
-    }
-    return range == 0 ? std::numeric_limits<double>::quiet_NaN() : area / range;
-  });
+  Bootstrap over_seeds = options;
+  ++over_seeds.stream;
+  std::vector<double> resampled;
+  resampled.reserve(options.n_resamples);
+  for (uint32_t r = 0; r < options.n_resamples; ++r) {
+    resample(options, r, rows);
+    resample(over_seeds, r, upper_seeds);
+    resample(over_seeds, r, lower_seeds);
+    resampled.push_back(difference());
+  }
+  // In percent: (1 - 0.95) / 2 is not the double nearest to 0.025, (100 - 95) / 200 is.
+  const double tail = (100 - 100 * options.confidence) / 200;
+  between.interval = {quantile(resampled, tail), quantile(resampled, 1 - tail)};
+  return between;
 }
 
 }  // namespace headcount::metrics

@@ -1,6 +1,6 @@
-// Pruning curves and the areas between them (numerics-and-validation.md 3.2; RISE, arXiv
-// 1806.07421, for the axis): kappa = k / D is the share of heads removed, integrals are by
-// trapezoid on the actual fractions.
+// Areas under pruning curves and between them (numerics-and-validation.md 3.2; RISE, arXiv
+// 1806.07421, for the axis): the axis is k / D, the share of heads removed; integrals are by
+// trapezoid on the actual shares.
 #pragma once
 
 #include <cstdint>
@@ -15,29 +15,26 @@ namespace headcount::metrics {
 /// The integral of y over x by the trapezoid rule; x ascending, at least two points, sizes equal.
 double trapezoid(std::span<const double> x, std::span<const double> y);
 
-/// f(k) = (m(k) - m(all)) / (m(none) - m(all)): 1 with no head removed, 0 with all of them. Null
-/// where the two ends are equal.
-std::optional<std::vector<double>> normalised(std::span<const double> metric, double none,
-                                              double all);
+/// The area under every row's own curve, one vector an order of removal (a prune seed; most and
+/// least have one): [seed][row].
+using RowAreas = std::vector<std::vector<double>>;
 
-/// One pruning arm measured on rows: values[row * kappa.size() + i] is the row's metric with the
-/// share kappa[i] removed. The metric is one where more is better (J, log-likelihood, a hit); give
-/// -CE for a cross-entropy.
-struct Curve {
-  std::vector<double> kappa;
-  std::vector<double> values;
-  size_t n_rows() const { return kappa.empty() ? 0 : values.size() / kappa.size(); }
+struct Interval {
+  double low = 0, high = 0;
+  bool operator==(const Interval&) const = default;
 };
 
-/// The area upper - lower over kappa of the row means, with its paired row bootstrap. In the
-/// metric's own unit. Both curves must have the same kappa (two points or more, ascending) and
-/// rows. For ABC upper = least, lower = most important removed first.
-Bootstrapped area_between(const Curve& upper, const Curve& lower, const Bootstrap& options);
+struct AreaBetween {
+  double value = 0;
+  std::optional<Interval> interval;
+};
 
-/// The same of the normalised curves: `none` and `all` are the rows' metric with no and with all
-/// heads removed; every resample is normalised by its own ends. NaN where they are equal.
-Bootstrapped normalised_area_between(const Curve& upper, const Curve& lower,
-                                     std::span<const double> none, std::span<const double> all,
-                                     const Bootstrap& options);
+/// mean(upper) - mean(lower), each over its seeds and rows, in the metric's own unit; for ABC
+/// upper = least, lower = most important removed first. The interval holds the percentiles (1 -+
+/// confidence) / 2 of a two-level bootstrap: rows of options.stream, the same under every seed of
+/// both arms (paired), and prune seeds of options.stream + 1, the same in both where they have
+/// equally many. Null for one row. Every vector must have the same number of rows, at least one;
+/// both arms at least one seed; at least one resample.
+AreaBetween area_between(const RowAreas& upper, const RowAreas& lower, const Bootstrap& options);
 
 }  // namespace headcount::metrics

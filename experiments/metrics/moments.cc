@@ -90,22 +90,4 @@ std::vector<Estimate> column_estimates(std::span<const double> rows, size_t n_co
   return estimates;
 }
 
-void Moments::add(double value) {
-  ++n_;
-  const double before = value - mean_;
-  mean_ += before / static_cast<double>(n_);
-  squares_ += before * (value - mean_);
-}
-
-std::optional<double> Moments::variance() const {
-  if (n_ < 2) return std::nullopt;
-  return squares_ / static_cast<double>(n_ - 1);
-}
-
-Estimate Moments::estimate() const {
-  Estimate result{.value = mean_, .se = {}, .n = n_};
-  if (n_ >= 2) result.se = std::sqrt(*variance() / static_cast<double>(n_));
-  return result;
-}
-
 }  // namespace headcount::metrics

@@ -36,21 +36,4 @@ Estimate estimate(std::span<const double> values);
 /// measured per row.
 std::vector<Estimate> column_estimates(std::span<const double> rows, size_t n_columns);
 
-/// Running mean and variance in one pass (Welford 1962), for streams too long to keep. Depends on
-/// the order in its last bits: add rows in shard order.
-class Moments {
- public:
-  void add(double value);
-  int64_t n() const { return n_; }
-  /// 0 while empty.
-  double mean() const { return mean_; }
-  /// n - 1 in the denominator; null below two values.
-  std::optional<double> variance() const;
-  Estimate estimate() const;
-
- private:
-  int64_t n_ = 0;
-  double mean_ = 0, squares_ = 0;  // squares_: sum of squared deviations from the mean so far
-};
-
 }  // namespace headcount::metrics

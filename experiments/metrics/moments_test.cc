@@ -56,18 +56,5 @@ TEST(Moments, ColumnsAreEstimatedApart) {
   EXPECT_EQ(columns[1], estimate(std::vector<double>{10, 20, 60}));
 }
 
-TEST(Moments, OnePassAgreesWithTwoFarFromZero) {
-  Moments moments;
-  std::vector<double> shifted;
-  for (const double value : kValues) {
-    shifted.push_back(1e9 + value);
-    moments.add(shifted.back());
-  }
-  EXPECT_EQ(moments.n(), 5);
-  EXPECT_NEAR(moments.mean(), mean(shifted), 1e-6);
-  EXPECT_NEAR(*moments.estimate().se, *estimate(shifted).se, 1e-6);
-  EXPECT_FALSE(Moments().variance());
-}
-
 }  // namespace
 }  // namespace headcount::metrics

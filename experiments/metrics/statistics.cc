@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "experiments/metrics/moments.h"
 #include "schemas/error.h"
@@ -31,35 +30,6 @@ double quantile(std::span<const double> values, double q) {
   const size_t above = std::min(below + 1, sorted.size() - 1);
   const double share = position - static_cast<double>(below);
   return sorted[below] + share * (sorted[above] - sorted[below]);
-}
-
-std::vector<double> ranks(std::span<const double> values) {
-  std::vector<size_t> order(values.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return values[a] < values[b]; });
-  std::vector<double> result(values.size());
-  for (size_t begin = 0, end = 0; begin < order.size(); begin = end) {
-    while (end < order.size() && values[order[end]] == values[order[begin]]) ++end;
-    const double shared = (static_cast<double>(begin + 1) + static_cast<double>(end)) / 2;
-    for (size_t i = begin; i < end; ++i) result[order[i]] = shared;
-  }
-  return result;
-}
-
-std::optional<double> spearman(std::span<const double> a, std::span<const double> b) {
-  HC_CHECK(a.size() == b.size());
-  if (a.size() < 2) return std::nullopt;
-  const std::vector<double> rank_a = ranks(a), rank_b = ranks(b);
-  const double center = (static_cast<double>(a.size()) + 1) / 2;
-  std::vector<double> ab(a.size()), aa(a.size()), bb(a.size());
-  for (size_t i = 0; i < a.size(); ++i) {
-    ab[i] = (rank_a[i] - center) * (rank_b[i] - center);
-    aa[i] = (rank_a[i] - center) * (rank_a[i] - center);
-    bb[i] = (rank_b[i] - center) * (rank_b[i] - center);
-  }
-  const double below = std::sqrt(exact_sum(aa) * exact_sum(bb));
-  if (below == 0) return std::nullopt;
-  return exact_sum(ab) / below;
 }
 
 }  // namespace headcount::metrics

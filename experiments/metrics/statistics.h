@@ -1,4 +1,4 @@
-// Small statistics of vectors: distance, quantiles, rank correlation.
+// Small statistics of vectors: distance, quantiles.
 #pragma once
 
 #include <optional>
@@ -14,12 +14,5 @@ std::optional<double> relative_l2(std::span<const double> a, std::span<const dou
 /// 1) of the sorted values (type 7 of Hyndman and Fan 1996, numpy's default). Needs at least one
 /// value, none NaN.
 double quantile(std::span<const double> values, double q);
-
-/// Ranks from 1; equal values share the mean of their ranks.
-std::vector<double> ranks(std::span<const double> values);
-
-/// Spearman's rank correlation: Pearson's of the ranks. Null below two values or where one side is
-/// constant.
-std::optional<double> spearman(std::span<const double> a, std::span<const double> b);
 
 }  // namespace headcount::metrics

@@ -1,5 +1,4 @@
-// Against Python's statistics module (inclusive quantiles, correlation of mid-ranks) and
-// hand-computed values.
+// Against Python's statistics module (inclusive quantiles) and hand-computed values.
 #include "experiments/metrics/statistics.h"
 
 #include <gtest/gtest.h>
@@ -24,23 +23,6 @@ TEST(Statistics, QuantilesOfScoresTestVector) {  // head-importance.md section 9
   for (size_t i = 0; i < scores.size(); ++i) scores[i] = static_cast<double>(i);
   EXPECT_NEAR(quantile(scores, 0.05), 4.95, 1e-12);
   EXPECT_NEAR(quantile(scores, 0.95), 94.05, 1e-12);
-}
-
-TEST(Statistics, EqualValuesShareTheirRanks) {
-  EXPECT_EQ(ranks(std::vector<double>{2, 1, 4, 3, 3, 9}),
-            (std::vector<double>{2, 1, 5, 3.5, 3.5, 6}));
-}
-
-TEST(Statistics, SpearmanOfTiesAgreesWithPython) {
-  const std::vector<double> a{1, 2, 2, 4, 5, 6}, b{2, 1, 4, 3, 3, 9};
-  ASSERT_TRUE(spearman(a, b));
-  EXPECT_NEAR(*spearman(a, b), 0.6470588235294118, 1e-12);
-  EXPECT_NEAR(*spearman(a, std::vector<double>{-1, -2, -2, -4, -5, -6}), -1, 1e-12);
-}
-
-TEST(Statistics, SpearmanOfAConstantIsNull) {
-  EXPECT_FALSE(spearman(std::vector<double>{1, 2, 3}, std::vector<double>{5, 5, 5}));
-  EXPECT_FALSE(spearman(std::vector<double>{1}, std::vector<double>{1}));
 }
 
 TEST(Statistics, RelativeL2) {

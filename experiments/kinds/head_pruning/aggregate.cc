@@ -8,10 +8,8 @@
 #include "experiments/kinds/evaluate/answers.h"
 #include "experiments/kinds/head_pruning/head_pruning.h"
 #include "experiments/kinds/table_rows.h"
-#include "experiments/metrics/bootstrap.h"
 #include "experiments/metrics/curves.h"
 #include "experiments/metrics/moments.h"
-#include "experiments/metrics/statistics.h"
 #include "schemas/error.h"
 
 namespace headcount::experiments::head_pruning {
@@ -125,8 +123,8 @@ std::vector<size_t> whole_rows(const Measured& measured) {
 
 /// The area under each row's curve of one kind of arm, [prune seed][row]; signed so that more is
 /// better.
-std::vector<Numbers> row_areas(const Point& point, const Measured& measured,
-                               const std::string& which, const std::vector<size_t>& rows) {
+metrics::RowAreas row_areas(const Point& point, const Measured& measured, const std::string& which,
+                            const std::vector<size_t>& rows) {
   const models::Config& config = point.model->config;
   const bool each_layer = get<std::string>(point.values, "scope") == "layer";
   const auto n_heads =
@@ -135,7 +133,7 @@ std::vector<Numbers> row_areas(const Point& point, const Measured& measured,
   for (size_t i = 0; i < measured.arms.size(); ++i) {
     if (measured.arms[i].which == which) by_seed[measured.arms[i].prune_seed].push_back(i);
   }
-  std::vector<Numbers> areas;
+  metrics::RowAreas areas;
   for (const auto& [seed, arms] : by_seed) {
     Numbers kappa = {0};
     for (const size_t arm : arms)
@@ -152,38 +150,15 @@ std::vector<Numbers> row_areas(const Point& point, const Measured& measured,
   return areas;
 }
 
-/// mean(upper) - mean(lower) over rows and prune seeds, with a two-level bootstrap: rows paired
-/// between all curves, prune seeds of their own.
-Cells gap(const Point& point, const std::vector<Numbers>& upper,
-          const std::vector<Numbers>& lower) {
+/// Value, low and high of the area between two kinds of arm; nulls where one was not asked for or
+/// no row is whole.
+Cells gap(const Point& point, const metrics::RowAreas& upper, const metrics::RowAreas& lower) {
   if (upper.empty() || lower.empty() || upper.front().empty()) return {Cell(), Cell(), Cell()};
   const auto n_resamples = static_cast<uint32_t>(get<int64_t>(point.values, "bootstrap"));
-  const metrics::Bootstrap over_rows{.seed = point.seed, .n_resamples = n_resamples};
-  const metrics::Bootstrap over_seeds{.seed = point.seed, .stream = 1, .n_resamples = n_resamples};
-  const size_t n_rows = upper.front().size();
-  const auto mean = [](const std::vector<Numbers>& areas, std::span<const uint32_t> seeds,
-                       std::span<const uint32_t> rows) {
-    double sum = 0;
-    for (const uint32_t seed : seeds) {
-      for (const uint32_t row : rows) sum += areas[seed][row];
-    }
-    return sum / static_cast<double>(seeds.size() * rows.size());
-  };
-  std::vector<uint32_t> rows(n_rows), upper_seeds(upper.size()), lower_seeds(lower.size());
-  const auto all = [](std::vector<uint32_t>& indices) {
-    for (uint32_t i = 0; i < indices.size(); ++i) indices[i] = i;
-  };
-  all(rows), all(upper_seeds), all(lower_seeds);
-  const double value = mean(upper, upper_seeds, rows) - mean(lower, lower_seeds, rows);
-  Numbers resampled;
-  for (uint32_t r = 0; r < n_resamples; ++r) {
-    metrics::resample(over_rows, r, rows);
-    metrics::resample(over_seeds, r, upper_seeds);
-    metrics::resample(over_seeds, r, lower_seeds);
-    resampled.push_back(mean(upper, upper_seeds, rows) - mean(lower, lower_seeds, rows));
-  }
-  if (n_rows == 1) return {value, Cell(), Cell()};
-  return {value, metrics::quantile(resampled, 0.025), metrics::quantile(resampled, 0.975)};
+  const auto between =
+      metrics::area_between(upper, lower, {.seed = point.seed, .n_resamples = n_resamples});
+  if (!between.interval) return {between.value, Cell(), Cell()};
+  return {between.value, between.interval->low, between.interval->high};
 }
 
 void append(Cells& to, const Cells& from) { to.insert(to.end(), from.begin(), from.end()); }
