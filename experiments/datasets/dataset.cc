@@ -114,8 +114,10 @@ Dataset load(const DatasetSpec& spec, uint64_t seed, const models::ModelFiles& m
     load_addition(dataset, values, seed, model);
   else if (spec.task == "text")
     load_text(dataset, values, model, root);
-  else
+  else if (spec.task == "tokens")
     load_tokens(dataset, values, model, root);
+  else
+    throw Error("dataset \"" + spec.name + "\": no reader for task \"" + spec.task + "\"");
   return dataset;
 }
 

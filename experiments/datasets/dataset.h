@@ -41,7 +41,7 @@ void check(const DatasetSpec& spec, size_t index, const std::string& file,
 /// Reads it. Relative paths start at `root`. `seed` is the spec's: synthetic tasks draw from it.
 /// Throws Error naming file and line for anything unreadable, malformed, out of the model's
 /// vocabulary or longer than its max_positions; a row with nothing to supervise is refused, and so
-/// is a model the task cannot be asked of. Every row has its id.
+/// is a model the task cannot be asked of, and an unknown task. Every row has its id.
 Dataset load(const DatasetSpec& spec, uint64_t seed, const models::ModelFiles& model,
              const std::string& root);
 

@@ -58,6 +58,11 @@ TEST_F(Datasets, AdditionRefusesAModelOfAnotherVocabulary) {
             "mask 15) such as builtin:addition; stories has 512 tokens and no mask token");
 }
 
+TEST_F(Datasets, ATaskWithoutAReaderIsRefused) {
+  EXPECT_EQ(error_of([&] { load(spec_of("poetry", {}), 1, addition_model(), ""); }),
+            "dataset \"d\": no reader for task \"poetry\"");
+}
+
 TEST_F(Datasets, AdditionAsksForNoMoreThanTheSplitHolds) {
   std::vector<Problem> problems;
   check(spec_of("addition",
