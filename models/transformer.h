@@ -1,5 +1,5 @@
 // The transformer as the papers write it, in plain differentiable tensor operations: the witness
-// the fast path (gate_gradient.cc) is tested against, and the place to read what is computed.
+// the fast path (models/passes.h) is tested against, and the place to read what is computed.
 // Pre-norm blocks x += o(gate * attention(norm(x))), x += mlp(norm(x)).
 #pragma once
 
