@@ -41,8 +41,8 @@ const std::map<std::string, std::set<std::string>> kMayInclude = {
      {"schemas", "experiments", "experiments/metrics", "experiments/datasets", "models",
       "models/files"}},
     {"coordinator",
-     {"schemas", "store", "experiments", "experiments/datasets", "experiments/metrics",
-      "models/files", "cluster/transport"}},
+     {"schemas", "store", "experiments", "experiments/datasets", "models/files",
+      "cluster/transport"}},
     {"worker", {"schemas", "cluster/transport", "cluster/process"}},
     {"worker/runner",
      {"schemas", "cluster/process", "experiments/run", "experiments", "experiments/datasets",
@@ -102,8 +102,9 @@ TEST(Tidy, ThirdPartiesStayInTheirFolder) {
       {std::regex("zmq.*"), {"cluster/transport"}},
       {std::regex("toml\\+\\+.*"), {"schemas"}},
       {std::regex("(ATen|torch|c10)/.*"), {"models", "experiments/run", "worker/runner"}},
-      {std::regex("boost/beast.*"), {"coordinator"}},
-      {std::regex("boost/asio.*"), {"worker", "coordinator"}},
+      {std::regex("boost/asio.*"), {"worker"}},
+      {std::regex("spdlog/.*"), {"worker"}},
+      {std::regex("CLI/.*"), {"cli", "worker/runner"}},
   };
   for (const auto& include : includes()) {
     if (include.ours || is_test(include.file)) continue;
