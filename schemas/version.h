@@ -1,4 +1,5 @@
-// The version of this build: daemons, runners and clients of different versions refuse each other by name.
+// The version of this build: daemons, runners and clients of different versions refuse each other
+// by name.
 #pragma once
 
 namespace headcount {
