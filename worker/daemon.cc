@@ -1,10 +1,9 @@
+// The daemon's loop: every wake-up (wire, runner, child, signal, tick) becomes an event of the
+// agent, and what the agent wants is done in one batch: results written, messages sent, runners
+// started.
 #include "worker/daemon.h"
 
-#include <fcntl.h>
-#include <spdlog/sinks/rotating_file_sink.h>
-#include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <boost/asio/io_context.hpp>
@@ -25,6 +24,7 @@
 #include "worker/devices.h"
 #include "worker/journal.h"
 #include "worker/runner_process.h"
+#include "worker/state_directory.h"
 
 namespace headcount::worker {
 namespace {
@@ -64,43 +64,6 @@ std::string host_name() {
 }
 
 std::string short_key(const ShardKey& key) { return to_hex(key).substr(0, 12); }
-
-std::shared_ptr<spdlog::logger> open_log(const std::string& file) {
-  try {
-    auto to_file = std::make_shared<spdlog::sinks::rotating_file_sink_mt>(file, 8 << 20, 2);
-    auto to_terminal = std::make_shared<spdlog::sinks::stderr_sink_mt>();
-    to_terminal->set_level(spdlog::level::warn);
-    auto log =
-        std::make_shared<spdlog::logger>("worker", spdlog::sinks_init_list{to_file, to_terminal});
-    log->set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %l %v", spdlog::pattern_time_type::utc);
-    log->flush_on(spdlog::level::info);
-    return log;
-  } catch (const spdlog::spdlog_ex& error) {
-    throw Error("cannot write the log " + file + ": " + error.what());
-  }
-}
-
-/// Held for the daemon's life, so that a state directory has one worker.
-class Lock {
- public:
-  explicit Lock(const std::string& directory) {
-    std::error_code failed;
-    std::filesystem::create_directories(directory, failed);
-    if (failed) throw Error("cannot create " + directory + ": " + failed.message());
-    const std::string file = directory + "/lock";
-    fd_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (fd_ < 0) throw Error("cannot write " + file + ": " + std::strerror(errno));
-    if (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
-      throw Error("a worker already runs in " + directory +
-                  "; give every worker a key of its own: headcount key create worker NAME -o FILE");
-    }
-  }
-  Lock(const Lock&) = delete;
-  ~Lock() { ::close(fd_); }
-
- private:
-  int fd_ = -1;
-};
 
 /// A runner and what the loop waits for on its behalf.
 struct RunnerSlot {
@@ -466,7 +429,7 @@ class Daemon {
   }
 
   const WorkerOptions& options_;
-  Lock lock_;
+  StateLock lock_;
   std::shared_ptr<spdlog::logger> log_;
   Journal journal_;
   transport::Client client_;

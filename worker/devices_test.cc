@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "schemas/error.h"
+#include "worker/state_directory.h"
 
 namespace headcount::worker {
 namespace {
@@ -46,6 +47,20 @@ TEST(Incarnation, GrowsWithEveryStart) {
   EXPECT_EQ(next_incarnation(directory, 2000), 2000u);
   EXPECT_EQ(next_incarnation(directory, 500), 2001u) << "the clock was set back";
   EXPECT_THROW(next_incarnation(directory + "/absent", 1), Error);
+}
+
+TEST(StateLock, IsHeldByOneWorkerAtATime) {
+  const std::string directory = testing::TempDir() + "state_lock_test";
+  {
+    const StateLock first(directory);
+    try {
+      const StateLock second(directory);
+      FAIL() << "held twice";
+    } catch (const Error& error) {
+      EXPECT_THAT(error.what(), testing::HasSubstr("a worker already runs in " + directory));
+    }
+  }
+  const StateLock again(directory);
 }
 
 }  // namespace
