@@ -271,6 +271,41 @@ TEST(GateGradient, OfTheFastPathEqualsAutogradThroughThePlainOne) {
   }
 }
 
+/// A row of 8 context tokens and four choices of 5 tokens, as a masked model is asked: 13
+/// positions, the last 5 of them supervised four times.
+Batch four_choices(const Config& config) {
+  constexpr int64_t kContext = 8, kChoice = 5, kChoices = 4;
+  std::vector<int64_t> ids;
+  for (int64_t t = 0; t < kContext; ++t) ids.push_back(t * 7 % (config.vocab_size - 1));
+  ids.resize(kContext + kChoice, config.mask_id);
+  std::vector<std::pair<int64_t, int64_t>> asked;
+  for (int64_t i = 0; i < kChoices * kChoice; ++i)
+    asked.emplace_back(kContext + i % kChoice, i * 5 % (config.vocab_size - 1));
+  return one_sequence(ids, asked);
+}
+
+TEST(Choices, OfMoreTokensThanTheRowHasPositionsEqualThePlainTransformer) {
+  for (const Config& config : shapes()) {
+    const Model model = tiny_model(config, at::kDouble);
+    const Batch batch = four_choices(config);
+    ASSERT_GT(batch.position.size(0), batch.ids.size(1));
+    const at::Tensor gates = some_gates(config, 1);
+    const at::Tensor plain = forward_logits(model, batch, gates)
+                                 .log_softmax(-1)
+                                 .gather(1, batch.target.unsqueeze(1))
+                                 .squeeze(1);
+    EXPECT_LE(max_difference(target_log_probs(model, batch, gates), plain), 1e-10);
+    EXPECT_LE(max_difference(score(model, batch, gates), forward_score(model, batch, gates)),
+              1e-10);
+    const at::Tensor aten =
+        forward_pass(model, layout_of(model, batch), gates, aten_ops(), false).hidden;
+    EXPECT_LE(max_difference(aten, forward(model, batch, gates)), 1e-10);
+    EXPECT_LE(max_difference(gate_gradient(model, batch, gates).grad,
+                             by_autograd(model, batch, gates).grad),
+              1e-10);
+  }
+}
+
 TEST(GateGradient, OfABfloat16ModelIsNearTheFloat32One) {
   const Config config = tiny_config();
   const Model narrow = tiny_model(config, at::kBFloat16, 4);

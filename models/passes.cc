@@ -9,6 +9,8 @@
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
+#include <algorithm>
+
 #include "schemas/error.h"
 
 namespace headcount::models {
@@ -26,6 +28,12 @@ struct Buffers {
 };
 
 at::Tensor rows_of(const at::Tensor& buffer, int64_t n) { return buffer.narrow(0, 0, n); }
+
+/// The rows of a buffer that every layer uses: a position may be supervised many times (a masked
+/// model's choices), so the last layer may have more rows than there are positions.
+int64_t most_rows(const Layout& layout) {
+  return std::max(layout.ids.size(0), layout.supervised.size(0));
+}
 
 /// out = x weight^T: a linear layer.
 void project(const at::Tensor& x, const at::Tensor& weight, at::Tensor& out) {
@@ -143,9 +151,10 @@ Tape forward_pass(const Model& model, const Layout& layout, const at::Tensor& ga
   const RotaryTables tables = tables_for(model, layout);
   const int64_t n = layout.ids.size(0), n_supervised = layout.supervised.size(0);
   const int64_t d_attn = c.n_heads * c.d_head, d_kv = c.n_kv_heads * c.d_head;
-  at::Tensor normed = make.rows(n, c.d_model), gated = make.rows(n, d_attn),
-             delta = make.rows(n, c.d_model);
-  at::Tensor active = make.rows(n, c.d_mlp);
+  const int64_t most = most_rows(layout);
+  at::Tensor norms = make.rows(most, c.d_model), gated = make.rows(most, d_attn),
+             delta = make.rows(most, c.d_model);
+  at::Tensor active = make.rows(most, c.d_mlp), normed = rows_of(norms, n);
   at::Tensor residual = at::index_select(model.weights.embedding, 0, layout.ids),
              added;  // added: not yet part of residual
 
@@ -172,7 +181,7 @@ Tape forward_pass(const Model& model, const Layout& layout, const at::Tensor& ga
       project(normed, w.qkv, qkv);
     }
     at::Tensor gated_rows = rows_of(gated, rows), delta_rows = rows_of(delta, rows),
-               normed_rows = rows_of(normed, rows);
+               normed_rows = rows_of(norms, rows);
     at::Tensor active_rows = rows_of(active, rows);
     ops.attention(attention_op(model, layout, tables, t, last, gates_of_layer(gates, l)), t.z,
                   gated_rows, t.log_sum);
@@ -223,9 +232,10 @@ at::Tensor backward_pass(const Model& model, const Layout& layout, const at::Ten
       at::zeros({n_sequences, c.n_layers, c.n_heads}, make.narrow.dtype(at::kDouble));
   at::Tensor d_gate = at::zeros({n_sequences, c.n_heads}, make.narrow.dtype(at::kDouble));
 
-  at::Tensor d_active = make.rows(n, c.d_mlp), d_gate_up = make.rows(n, 2 * c.d_mlp),
-             d_normed = make.rows(n, c.d_model);
-  at::Tensor d_gated = make.rows(n, d_attn), d_qkv = make.rows(n, d_attn + 2 * d_kv);
+  const int64_t most = most_rows(layout);
+  at::Tensor d_active = make.rows(most, c.d_mlp), d_gate_up = make.rows(most, 2 * c.d_mlp),
+             d_norms = make.rows(most, c.d_model), d_normed = rows_of(d_norms, n);
+  at::Tensor d_gated = make.rows(most, d_attn), d_qkv = make.rows(n, d_attn + 2 * d_kv);
   at::Tensor d_x = at::zeros({n_supervised, c.d_model}, make.narrow);
   ops.rms_norm_backward(d_hidden, tape.x, model.weights.final_norm, tape.inverse, d_x);
 
@@ -235,7 +245,7 @@ at::Tensor backward_pass(const Model& model, const Layout& layout, const at::Ten
     const bool last = l + 1 == model.weights.layers.size();
     const int64_t rows = last ? n_supervised : n;
     at::Tensor d_active_rows = rows_of(d_active, rows), d_gate_up_rows = rows_of(d_gate_up, rows);
-    at::Tensor d_normed_rows = rows_of(d_normed, rows), d_gated_rows = rows_of(d_gated, rows);
+    at::Tensor d_normed_rows = rows_of(d_norms, rows), d_gated_rows = rows_of(d_gated, rows);
     project_back(d_x, w.down, d_active_rows);
     ops.swiglu_backward(d_active_rows, t.gate_up, d_gate_up_rows);
     project_back(d_gate_up_rows, w.gate_up, d_normed_rows);

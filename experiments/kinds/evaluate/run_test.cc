@@ -213,6 +213,24 @@ TEST(Evaluate, ChoicesOfAMaskedModelAreReadInPlaceWithTheirPositionsMasked) {
   EXPECT_EQ(scores[5], 0);
 }
 
+TEST(Evaluate, ChoicesOfAMaskedModelMayHaveMoreTokensThanTheRow) {
+  const models::Model model = test_model(false);
+  Row row = test_row(2, 8);
+  row.choices = {{7, 1, 2, 3, 4}, {3, 8, 9, 0, 1}, {5, 5, 6, 6, 7}, {2, 4, 8, 1, 3}};
+  row.choice_at = static_cast<int32_t>(row.ids.size());
+  const Result result = run_quietly(shard_of(params_for(model, Question::kChoices), {row}), model);
+  std::vector<int32_t> ids = row.ids;
+  ids.resize(ids.size() + 5, kTestMask);
+  for (size_t k = 0; k < row.choices.size(); ++k) {
+    double sum = 0;
+    for (size_t t = 0; t < 5; ++t) {
+      const auto position = row.choice_at + static_cast<int32_t>(t);
+      sum += log_probs(model, ids, position)[static_cast<size_t>(row.choices[k][t])];
+    }
+    EXPECT_NEAR(array(result, "log_prob").data[k], sum, 1e-12) << k;
+  }
+}
+
 TEST(Evaluate, PrunedHeadsHaveGateZero) {
   const models::Model model = test_model(false);
   Params params = params_for(model, Question::kMaskedCe);
