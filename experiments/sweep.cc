@@ -262,7 +262,8 @@ std::span<const ParamInfo> stage_params() {
        .type = ParamType::kBool,
        .otherwise = Field(false),
        .meaning = "Go on where the stage that `scores` names is incomplete (quarantined shards); "
-                  "otherwise this stage is stopped.",
+                  "otherwise this stage is stopped. Points for which it scored fewer than k "
+                  "heads then have no value, and a warning says so.",
        .example = "true",
        .axis = false},
   };

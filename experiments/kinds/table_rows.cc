@@ -72,6 +72,12 @@ void warn_missing(Table& table, const Point& point, int64_t n_missing) {
                            " rows are missing and left out where " + describe(point));
 }
 
+void warn_unscored(Table& table, const Point& point) {
+  table.warnings.push_back("stage \"" + point.scores->stage +
+                           "\" has scores of too few heads where " + describe(point) +
+                           ": the pruned model has no numbers there");
+}
+
 void warn_overlap(Table& table, const Point& point) {
   if (!point.scores) return;
   const std::set<uint64_t> scored(point.scores->row_ids.begin(), point.scores->row_ids.end());

@@ -34,6 +34,9 @@ std::string describe(const Point& point);
 /// Adds the warning that rows are missing, where any is.
 void warn_missing(Table& table, const Point& point, int64_t n_missing);
 
+/// Adds the warning that the stage the point reads has too few scores for what it prunes.
+void warn_unscored(Table& table, const Point& point);
+
 /// Adds the warning that rows of the point were also scored by the stage it reads, where any was.
 void warn_overlap(Table& table, const Point& point);
 

@@ -75,12 +75,14 @@ std::optional<metrics::Estimate> measure(const Point& point, const std::string& 
 std::vector<Answers> gather(const Point& point, size_t p, const std::vector<Asked>& asked,
                             const ResultOf& result) {
   const bool mean_choices = get<std::string>(point.values, "choice_normalize") == "mean";
+  const bool scored = is_scored(point, arm_of(point));
   std::vector<Answers> found;
   int64_t first = 0;
   for (const Asked& one : asked) {
-    found.push_back(answers(point, one, mean_choices, [&](int64_t block, int64_t repeat) {
-      return result(p, first + block * one.n_repeats() + repeat);
-    }));
+    const auto result_of = [&](int64_t block, int64_t repeat) {
+      return scored ? result(p, first + block * one.n_repeats() + repeat) : std::nullopt;
+    };
+    found.push_back(answers(point, one, mean_choices, result_of));
     first += n_blocks(point) * one.n_repeats();
   }
   return found;
@@ -115,6 +117,7 @@ Table aggregate(const std::string& stage, std::span<const Point> points, const R
     }
     const int64_t missing = n_missing(gathered, point.dataset->rows.size());
     add_diagnostics(table, point, {missing});
+    if (!is_scored(point, arm_of(point))) warn_unscored(table, point);
     warn_missing(table, point, missing);
     warn_overlap(table, point);
   }

@@ -6,6 +6,7 @@
 
 #include <cmath>
 
+#include "experiments/kinds/evaluate/questions.h"
 #include "experiments/kinds/fixture.h"
 #include "schemas/error.h"
 
@@ -76,6 +77,53 @@ TEST(EvaluatePlan, ScoresPruneTheirMostImportantHeads) {
   EXPECT_THAT(params_of(kind().shard(point, 0)).pruned, ElementsAre(1, 3));
   point.values["k"] = int64_t{0};
   EXPECT_THAT(params_of(kind().shard(point, 0)).pruned, IsEmpty());
+}
+
+const double kNoValue = std::nan("");
+
+TEST(EvaluateTable, APointWithoutScoresHasNoNumberAndSaysSo) {
+  const auto rows = fixture::choice_rows({0, 1, 1}, 2);
+  auto point = fixture::point(kind(), kModel, rows, {{"k", int64_t{2}}});
+  const auto compute = [](const Shard& shard) {
+    return fixture::result_of(shard, [](const std::string&, const Row&, size_t choice) {
+      return choice == 0 ? -1. : -2;
+    });
+  };
+  const auto table_of = [&](const std::vector<double>& value) {
+    point.scores = Scores{.stage = "importance", .value = value, .row_ids = {}, .values = {}};
+    return fixture::table(kind(), point, compute);
+  };
+  for (const auto& value :
+       {std::vector<double>(4, kNoValue), std::vector<double>{0.1, kNoValue, kNoValue, kNoValue}}) {
+    const Table table = table_of(value);
+    const auto accuracy = fixture::rows_with(table, {std::string("accuracy")}).at(0);
+    EXPECT_EQ(cell(table, accuracy, "value"), Cell());
+    EXPECT_EQ(cell(table, accuracy, "n"), Cell(int64_t{0}));
+    EXPECT_EQ(fixture::diagnostic(table, 0, "n_missing"), Cell(int64_t{3}));
+    EXPECT_THAT(
+        table.warnings,
+        ElementsAre(
+            HasSubstr("stage \"importance\" has scores of too few heads where model = tiny, "
+                      "dataset = quiz"),
+            HasSubstr("3 of 3 rows are missing")));
+    EXPECT_THAT(params_of(kind().shard(point, 0)).pruned, IsEmpty());
+  }
+  EXPECT_DOUBLE_EQ(value_of(table_of({0.1, 0.2, kNoValue, kNoValue}), "accuracy"), 1.0 / 3);
+  point.values["k"] = int64_t{0};  // the whole model needs no scores
+  EXPECT_DOUBLE_EQ(value_of(table_of(std::vector<double>(4, kNoValue)), "accuracy"), 1.0 / 3);
+}
+
+TEST(EvaluatePlan, ScopeLayerNeedsScoresInEveryLayerAskedFor) {
+  const auto rows = fixture::choice_rows({0}, 2);
+  auto point =
+      fixture::point(kind(), kModel, rows, {{"k", int64_t{1}}, {"scope", std::string("layer")}});
+  const Arm most{.which = "most", .k = 1};
+  point.scores = Scores{
+      .stage = "importance", .value = {1, 2, kNoValue, kNoValue}, .row_ids = {}, .values = {}};
+  EXPECT_FALSE(is_scored(point, most));
+  point.scores->values["layers"] = std::vector<int64_t>{0};
+  EXPECT_TRUE(is_scored(point, most));
+  EXPECT_THAT(heads_of_arm(point, most), ElementsAre(1));
 }
 
 TEST(EvaluatePlan, RefusesAShardItCannotMean) {

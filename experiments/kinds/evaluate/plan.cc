@@ -174,9 +174,7 @@ std::vector<int64_t> pruned_of(const Point& point) {
     std::sort(pruned.begin(), pruned.end());
     return pruned;
   }
-  return heads_of_arm(point, {.which = get<std::string>(point.values, "which"),
-                              .k = get<int64_t>(point.values, "k"),
-                              .prune_seed = get<int64_t>(point.values, "prune_seed")});
+  return heads_of_arm(point, arm_of(point));
 }
 
 Shard shard_of_point(const Point& point, int64_t i) {

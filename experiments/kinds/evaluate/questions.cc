@@ -48,6 +48,14 @@ void check_metric(const Point& point, const std::string& metric, const Complain&
   }
 }
 
+/// How many layers' heads the stage that gave the scores was asked for.
+int64_t n_scored_layers(const Point& point) {
+  const auto layers = get_or<std::vector<int64_t>>(point.scores->values, "layers", {});
+  return layers.empty() ? point.model->config.n_layers : static_cast<int64_t>(layers.size());
+}
+
+bool removes_none(const Arm& arm) { return arm.which == "none" || arm.k == 0; }
+
 bool asks_masked_loss(const Point& point, const std::vector<std::string>& metrics) {
   return has_span(point) &&
          std::any_of(metrics.begin(), metrics.end(), [](const std::string& metric) {
@@ -153,21 +161,34 @@ std::vector<std::string> metrics(const Point& point) {
 
 void check_k(const Point& point, int64_t k, const Complain& complain) {
   const models::Config& config = point.model->config;
-  const auto layers = get_or<std::vector<int64_t>>(point.scores->values, "layers", {});
-  const int64_t n_layers = layers.empty() ? config.n_layers : static_cast<int64_t>(layers.size());
   const bool each_layer = get<std::string>(point.values, "scope") == "layer";
-  const int64_t n_heads = each_layer ? config.n_heads : n_layers * config.n_heads;
+  const int64_t n_heads = each_layer ? config.n_heads : n_scored_layers(point) * config.n_heads;
   if (k < n_heads) return;
   complain("k", "expected fewer than the " + std::to_string(n_heads) + " scored heads of " +
                     (each_layer ? "a layer of " : "") + "model \"" + point.model->name +
                     "\", found " + std::to_string(k));
 }
 
+Arm arm_of(const Point& point) {
+  if (!point.scores) return {.which = "none"};
+  return {.which = get<std::string>(point.values, "which"),
+          .k = get<int64_t>(point.values, "k"),
+          .prune_seed = get<int64_t>(point.values, "prune_seed")};
+}
+
+bool is_scored(const Point& point, const Arm& arm) {
+  return removes_none(arm) || (!point.scores->value.empty() && !heads_of_arm(point, arm).empty());
+}
+
 std::vector<int64_t> heads_of_arm(const Point& point, const Arm& arm) {
-  if (arm.which == "none" || arm.k == 0) return {};
+  if (removes_none(arm)) return {};
   HC_CHECK(point.scores && !point.scores->value.empty());
-  return pruned_heads(arm, scope_of(get<std::string>(point.values, "scope")), point.scores->value,
-                      point.model->config.n_heads, point.seed);
+  const Scope scope = scope_of(get<std::string>(point.values, "scope"));
+  auto heads =
+      pruned_heads(arm, scope, point.scores->value, point.model->config.n_heads, point.seed);
+  const int64_t n_asked = scope == Scope::kLayer ? arm.k * n_scored_layers(point) : arm.k;
+  if (static_cast<int64_t>(heads.size()) < n_asked) return {};
+  return heads;
 }
 
 }  // namespace headcount::experiments::evaluate

@@ -51,8 +51,17 @@ std::vector<std::string> metrics(const Point& point);
 /// A k that leaves no scored head. The point has scores and scope.
 void check_k(const Point& point, int64_t k, const Complain& complain);
 
-/// The heads an arm of the point removes. The point has scope, and scores unless the arm removes
-/// none.
+/// The arm of an evaluate point: none where it reads no scores.
+Arm arm_of(const Point& point);
+
+/// Whether the point's scores have values for as many heads as the arm removes. Where they do not
+/// (the scoring stage misses that point's shards) the arm has no numbers: see answers() and
+/// warn_unscored(). The point has scope, and scores unless the arm removes none.
+bool is_scored(const Point& point, const Arm& arm);
+
+/// The heads an arm of the point removes; none where it is not scored, so that its shards are those
+/// of the whole model and cost nothing. The point has scope, and scores with values unless the arm
+/// removes none.
 std::vector<int64_t> heads_of_arm(const Point& point, const Arm& arm);
 
 /// Row blocks of any question.

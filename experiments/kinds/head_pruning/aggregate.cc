@@ -45,10 +45,12 @@ Measured measure(const Point& point, size_t p, const std::string& metric, const 
   const bool mean_choices = get<std::string>(point.values, "choice_normalize") == "mean";
   Measured measured{.arms = arms(point), .more_is_better = metric != "loss"};
   for (size_t arm = 0; arm < measured.arms.size(); ++arm) {
-    const auto answers =
-        evaluate::answers(point, *at, mean_choices, [&](int64_t block, int64_t repeat) {
-          return result(p, shard_index(point, questions, question, block, arm, repeat));
-        });
+    const bool scored = evaluate::is_scored(point, measured.arms[arm]);
+    const auto result_of = [&](int64_t block, int64_t repeat) {
+      return scored ? result(p, shard_index(point, questions, question, block, arm, repeat))
+                    : std::nullopt;
+    };
+    const auto answers = evaluate::answers(point, *at, mean_choices, result_of);
     Column column(answers.size());
     for (size_t row = 0; row < answers.size(); ++row) {
       if (answers[row]) column[row] = value_of(*answers[row], point.dataset->rows[row], metric);
@@ -192,6 +194,11 @@ Table aggregate(const std::string& stage, std::span<const Point> points, const R
       const Cells cells = diagnose(point, metric, measured);
       add_diagnostics(table, point, cells);
       n_missing = std::max(n_missing, std::get<int64_t>(cells.back()));
+    }
+    const auto all = arms(point);
+    if (!std::all_of(all.begin(), all.end(),
+                     [&](const Arm& arm) { return evaluate::is_scored(point, arm); })) {
+      warn_unscored(table, point);
     }
     warn_missing(table, point, n_missing);
     warn_overlap(table, point);

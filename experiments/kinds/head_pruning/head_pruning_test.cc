@@ -191,6 +191,31 @@ TEST(HeadPruningTable, AMissingArmTakesItsRowsOutOfTheAreasOnly) {
   EXPECT_DOUBLE_EQ(number(diagnostic(table, 0, "abc")), 3 * 0.25 / 2);
 }
 
+TEST(HeadPruningTable, APointWithoutScoresHasTheWholeModelsNumbersOnly) {
+  const auto rows = fixture::masked_rows(3);
+  for (const char* scope : {"global", "layer", "layer_matched"}) {
+    Fields fields = ks({1});
+    fields["scope"] = std::string(scope);
+    auto point = scored_point(rows, fields, {});
+    const auto whole = kind().shard(point, 0);
+    point.scores->value.assign(4, std::nan(""));
+    for (int64_t i = 0; i < kind().count(point); ++i)
+      EXPECT_EQ(key(kind().shard(point, i)), key(whole));
+    const Table table = fixture::table(kind(), point, worked_out);
+    for (const auto& row : table.rows) {
+      const bool none = cell(table, row, "which") == Cell(std::string("none"));
+      EXPECT_EQ(cell(table, row, "value"), none ? Cell(1.0) : Cell());
+      EXPECT_EQ(cell(table, row, "n"), Cell(int64_t{none ? 3 : 0}));
+    }
+    EXPECT_EQ(diagnostic(table, 0, "n_missing"), Cell(int64_t{3}));
+    EXPECT_EQ(diagnostic(table, 0, "abc"), Cell());
+    EXPECT_THAT(table.warnings,
+                ElementsAre(HasSubstr("stage \"importance\" has scores of too few heads where "
+                                      "model = tiny, dataset = train"),
+                            HasSubstr("3 of 3 rows are missing")));
+  }
+}
+
 TEST(HeadPruningTable, WarnsWhenScoredRowsAreEvaluated) {
   const auto rows = fixture::masked_rows(4), other = fixture::labelled_rows(4);
   EXPECT_THAT(fixture::table(kind(), scored_point(rows, ks({1}), other), worked_out).warnings,
