@@ -35,9 +35,10 @@ struct ModelInfo {
 /// and count must not need it.
 struct Scores {
   std::string stage;
-  std::vector<double> value;      // n_layers * n_heads, or empty
-  std::vector<uint64_t> row_ids;  // the rows they were made from: for the overlap warning
-  Fields values;                  // that point's parameters (mask_probs, mask_samples ...)
+  std::vector<double> value;  // n_layers * n_heads, or empty
+  /// datasets::content_hash of the rows they were made from: for the overlap warning.
+  std::vector<uint64_t> row_contents;
+  Fields values;  // that point's parameters (mask_probs, mask_samples ...)
 };
 
 /// One point of a stage with everything its plan may use. Outlived by spec-level data it points to.

@@ -147,10 +147,10 @@ Point point(const Arm& arm, const CheckedStage& checked, uint64_t seed, Opener& 
   return made;
 }
 
-std::vector<uint64_t> row_ids(const datasets::Dataset& dataset) {
-  std::vector<uint64_t> ids;
-  for (const auto& row : dataset.rows) ids.push_back(row.id);
-  return ids;
+std::vector<uint64_t> row_contents(const datasets::Dataset& dataset) {
+  std::vector<uint64_t> hashes;
+  for (const auto& row : dataset.rows) hashes.push_back(datasets::content_hash(row));
+  return hashes;
 }
 
 /// Points of one stage; those without model, dataset or input are left out, as problems have been
@@ -167,8 +167,9 @@ Stage make_stage(size_t index, const CheckedStage& checked, Sweep& sweep, Opener
     if (checked.input >= 0) {
       const auto& from = sweep.stages[static_cast<size_t>(checked.input)];
       const auto& read = from.points[static_cast<size_t>(arm.input_point)];
-      made.scores = Scores{.stage = from.name, .value = {}, .row_ids = {}, .values = read.values};
-      if (read.dataset != nullptr) made.scores->row_ids = row_ids(*read.dataset);
+      made.scores =
+          Scores{.stage = from.name, .value = {}, .row_contents = {}, .values = read.values};
+      if (read.dataset != nullptr) made.scores->row_contents = row_contents(*read.dataset);
     }
     stage.points.push_back(std::move(made));
     stage.input_point.push_back(arm.input_point);

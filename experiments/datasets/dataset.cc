@@ -1,6 +1,7 @@
 // From a checked [datasets.NAME] to rows: each task has its reader; what they share is here.
 #include "experiments/datasets/dataset.h"
 
+#include <functional>
 #include <map>
 
 #include "experiments/datasets/addition.h"
@@ -132,6 +133,11 @@ void assign_ids(std::vector<Row>& rows) {
     row.id = 0;
     for (size_t i = 8; i-- > 0;) row.id = row.id << 8 | digest.bytes[i];
   }
+}
+
+uint64_t content_hash(const Row& row) {
+  const auto* bytes = reinterpret_cast<const char*>(row.ids.data());
+  return std::hash<std::string_view>{}({bytes, row.ids.size() * sizeof(int32_t)});
 }
 
 }  // namespace headcount::datasets

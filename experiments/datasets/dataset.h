@@ -51,4 +51,8 @@ Dataset load(const DatasetSpec& spec, uint64_t seed, const models::ModelFiles& m
 /// part of it, so that two datasets asking different things of the same tokens are seen to overlap.
 void assign_ids(std::vector<Row>& rows);
 
+/// A hash of the row's tokens alone, equal for equal tokens wherever they stand in whatever file.
+/// For comparing rows within this process: it differs between machines and is never stored.
+uint64_t content_hash(const Row& row);
+
 }  // namespace headcount::datasets

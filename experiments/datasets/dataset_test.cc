@@ -90,6 +90,15 @@ TEST_F(Datasets, IdsHoldTokensAndOccurrenceOnly) {
   EXPECT_EQ(alone[0].id, rows[3].id);
 }
 
+TEST_F(Datasets, ContentHashesHoldTokensOnly) {
+  std::vector<Row> rows(3);
+  for (Row& row : rows) row.ids = {1, 2};
+  rows[2].ids = {1, 2, 0};
+  assign_ids(rows);
+  EXPECT_EQ(content_hash(rows[1]), content_hash(rows[0]));
+  EXPECT_NE(content_hash(rows[2]), content_hash(rows[0]));
+}
+
 TEST_F(Datasets, RangesOfAFileKeepTheIdsOfTheWhole) {
   write("rows.jsonl",
         "{\"ids\": [1], \"labels\": [1]}\n{\"ids\": [1], \"labels\": [2]}\n"

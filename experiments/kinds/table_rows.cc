@@ -80,10 +80,12 @@ void warn_unscored(Table& table, const Point& point) {
 
 void warn_overlap(Table& table, const Point& point) {
   if (!point.scores) return;
-  const std::set<uint64_t> scored(point.scores->row_ids.begin(), point.scores->row_ids.end());
+  const auto& contents = point.scores->row_contents;
+  const std::set<uint64_t> scored(contents.begin(), contents.end());
   const auto& rows = point.dataset->rows;
-  const auto n = std::count_if(rows.begin(), rows.end(),
-                               [&](const Row& row) { return scored.count(row.id) > 0; });
+  const auto n = std::count_if(rows.begin(), rows.end(), [&](const Row& row) {
+    return scored.count(datasets::content_hash(row)) > 0;
+  });
   if (n == 0) return;
   const std::string warning = std::to_string(n) + " of the " + std::to_string(rows.size()) +
                               " rows of dataset \"" + point.dataset->name +

@@ -31,9 +31,9 @@ Point scored_point(const datasets::Dataset& rows, const Fields& fields,
   Point point = fixture::point(kind(), kModel, rows, fields);
   Scores scores{.stage = "importance",
                 .value = {4, 3, 2, 1},
-                .row_ids = {},
+                .row_contents = {},
                 .values = {{"mask_probs", std::vector<double>{0.5}}, {"mask_samples", int64_t{1}}}};
-  for (const Row& row : scored.rows) scores.row_ids.push_back(row.id);
+  for (const Row& row : scored.rows) scores.row_contents.push_back(datasets::content_hash(row));
   point.scores = scores;
   return point;
 }
@@ -225,6 +225,20 @@ TEST(HeadPruningTable, WarnsWhenScoredRowsAreEvaluated) {
           .warnings,
       ElementsAre(HasSubstr(
           "3 of the 4 rows of dataset \"train\" were also scored by stage \"importance\"")));
+}
+
+TEST(HeadPruningTable, WarnsOfAnEqualRowFurtherDownTheFile) {
+  // One file of five rows, the last equal to the first: rows 0 to 2 scored, 3 and 4 evaluated.
+  auto scored = fixture::masked_rows(5), rest = fixture::masked_rows(5);
+  for (auto* dataset : {&scored, &rest}) {
+    dataset->rows[4].ids = dataset->rows[0].ids;
+    datasets::assign_ids(dataset->rows);
+  }
+  scored.rows.resize(3);
+  rest.rows.erase(rest.rows.begin(), rest.rows.begin() + 3);
+  ASSERT_NE(rest.rows[1].id, scored.rows[0].id);
+  EXPECT_THAT(fixture::table(kind(), scored_point(rest, ks({1}), scored), worked_out).warnings,
+              ElementsAre(HasSubstr("1 of the 2 rows of dataset \"train\" were also scored")));
 }
 
 TEST(HeadPruningTable, WithoutSomeArmsThereIsNoAreaBetweenThem) {
