@@ -169,6 +169,7 @@ class Store {
 
   // finished tables
   void put_table(StageId stage, const Table& table);
+  void clear_table(StageId stage);  // of a stage that is opened again
   std::optional<Table> table(StageId stage) const;
 
   // small named values (coordinator identity, incarnations)

@@ -152,6 +152,13 @@ void Store::put_table(StageId stage, const Table& table) {
   }
 }
 
+void Store::clear_table(StageId stage) {
+  for (const char* statement :
+       {"DELETE FROM stage_table WHERE stage = ?", "DELETE FROM table_row WHERE stage = ?",
+        "DELETE FROM table_diagnostic WHERE stage = ?"})
+    impl_->writing(statement)->bind(stage).run();
+}
+
 std::optional<Table> Store::table(StageId stage) const {
   auto statement = impl_->prepared("SELECT data FROM stage_table WHERE stage = ?");
   if (!statement->bind(stage).step()) return std::nullopt;
