@@ -1,5 +1,7 @@
 #include "coordinator/campaign.h"
 
+#include <algorithm>
+
 namespace headcount::coordinator {
 namespace {
 
@@ -33,6 +35,15 @@ Shard noop_shard(store::SweepId sweep, int64_t i) {
   shard.seed = static_cast<uint64_t>(sweep);  // another sweep of noops is not the same work
   shard.params = {{"i", i}};
   return shard;
+}
+
+bool has_its_scores(const LiveSweep& sweep, const LiveStage& stage) {
+  if (!sweep.plan) return true;
+  const auto& planned = sweep.plan->stages[stage.number];
+  return planned.input < 0 ||
+         std::none_of(planned.points.begin(), planned.points.end(), [](const auto& point) {
+           return point.scores && point.scores->value.empty();
+         });
 }
 
 Shard shard_of(const LiveSweep& sweep, const LiveStage& stage, int64_t i) {

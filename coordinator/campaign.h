@@ -49,6 +49,8 @@ struct LiveSweep {
   std::vector<LiveStage> stages;
 };
 
+/// Whether the stage's shards can be made: it reads no scores, or has them.
+bool has_its_scores(const LiveSweep& sweep, const LiveStage& stage);
 /// Shard i of a stage, the model's path its grant names, and the tag it counts under.
 Shard shard_of(const LiveSweep& sweep, const LiveStage& stage, int64_t i);
 std::string model_path_of(const LiveSweep& sweep, const LiveStage& stage, int64_t i);

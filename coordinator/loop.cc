@@ -27,6 +27,12 @@ Settings settings_of(const CoordinatorOptions& options) {
   return settings;
 }
 
+std::vector<ArrayPlan> arrays_in(const Result& result) {
+  std::vector<ArrayPlan> arrays;
+  for (const auto& array : result.arrays) arrays.push_back({array.name, array.shape});
+  return arrays;
+}
+
 }  // namespace
 
 Loop::Loop(const CoordinatorOptions& options, store::Store& store, transport::Server& server,
@@ -96,7 +102,9 @@ void Loop::tick() {
     }
   }
   for (auto& [key, totals] : totals_) totals.rate.sample(now(), totals.done);
-  if (!allowed_.refresh()) return;
+  allowed_.refresh();
+  if (!options_.curve) return;
+  // Whatever changed just now: the thread that lets peers in reads the list too.
   for (const auto& worker : scheduler_.workers()) {
     if (worker.connected && !allowed_.find(worker.worker)) {
       log_.line("the key of a connected worker was revoked: " + worker.host);
@@ -158,7 +166,7 @@ const std::vector<ArrayPlan>* Loop::arrays_for(const ShardKey& key) {
   if (const auto found = granted_.find(key); found != granted_.end()) return &found->second;
   for (const auto& [stage_id, index] : store_.places(key)) {
     const auto [sweep, stage] = live_stage(stage_id);
-    if (stage == nullptr) continue;
+    if (stage == nullptr || !has_its_scores(*sweep, *stage)) continue;
     const Shard shard = shard_of(*sweep, *stage, index);
     if (headcount::key(shard) == key) return &(granted_[key] = arrays_of(shard));
   }
@@ -168,9 +176,10 @@ const std::vector<ArrayPlan>* Loop::arrays_for(const ShardKey& key) {
 std::string Loop::defect_of(const ShardDone& done) {
   if (sha256(done.result) != done.hash) return "its bytes do not have the hash it names";
   const auto* arrays = arrays_for(done.key);
-  if (arrays == nullptr) return "no sweep under way wants it";
   try {
-    return mismatch(decode_result(done.result), *arrays);
+    const Result result = decode_result(done.result);
+    // Late, of a sweep that is over: its plan is gone, and it counts all the same.
+    return arrays == nullptr ? mismatch(result, arrays_in(result)) : mismatch(result, *arrays);
   } catch (const Error& error) {
     return error.what();
   }
@@ -188,7 +197,10 @@ void Loop::perform(std::vector<Action> actions) {
         ++n_recorded_;
         ++totals_[result->worker].done;
       } else if (const auto* ended = std::get_if<EndAttempt>(&action)) {
-        granted_.erase(ended->key);
+        // What was only given up may still arrive: how it must look is not forgotten.
+        if (ended->outcome != Outcome::kRevoked && ended->outcome != Outcome::kLost &&
+            !is_loss(ended->outcome))
+          granted_.erase(ended->key);
         if (!ended->message.empty())
           log_.line("shard " + to_hex(ended->key) + " attempt " + std::to_string(ended->attempt) +
                     ": " + std::string(to_string(ended->outcome)) + ": " + ended->message);

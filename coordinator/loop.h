@@ -48,6 +48,7 @@ class Loop {
     PlanJob job;
     bool continue_equal = false;
     store::SweepId resumes = 0;
+    bool restores = false;  // resumes it at the start of this process
   };
   struct WorkerTotals {
     int64_t done = 0;
@@ -99,6 +100,7 @@ class Loop {
   void cancel(store::SweepId id);
   void pause(store::SweepId id, bool paused);
   void retry(store::SweepId id);
+  void reopen(LiveSweep* sweep, const store::StageRow& row, bool reads);
   std::string results(const std::string& id, const std::string& stage);
   std::string create_key(const Request& request);
   std::string bench(int64_t n_shards);

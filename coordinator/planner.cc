@@ -5,6 +5,8 @@
 #include <mutex>
 #include <thread>
 
+#include "coordinator/view.h"
+
 namespace headcount::coordinator {
 
 struct Planner::Impl {
@@ -16,11 +18,12 @@ struct Planner::Impl {
       const PlanJob job = std::move(jobs.front());
       jobs.pop_front();
       lock.unlock();
-      PlanDone result{.number = job.number, .prepared = {}, .error = {}};
+      PlanDone result{.number = job.number, .prepared = {}, .files = {}, .error = {}};
       {
         const std::lock_guard reading(files);
         try {
           result.prepared = experiments::prepare(job.text, job.file, job.root);
+          if (result.prepared.sweep) result.files = files_digest(*result.prepared.sweep);
         } catch (const std::exception& error) {
           result.error = error.what();
         }

@@ -20,6 +20,7 @@ struct PlanJob {
 struct PlanDone {
   uint64_t number = 0;
   experiments::Prepared prepared;
+  Digest files;       // of a prepared sweep: files_digest
   std::string error;  // one sentence where reading failed in a way that is no Problem of the spec
 };
 

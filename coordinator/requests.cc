@@ -276,18 +276,26 @@ void Loop::pause(store::SweepId id, bool paused) {
   }
 }
 
-// Quarantined shards are forgiven; ended stages that miss some are opened again, and what read
-// their tables is planned anew.
+// Quarantined shards are forgiven; ended stages that miss some are opened again, and what reads
+// their tables is planned anew. Other stages under way go on as they are.
 void Loop::retry(store::SweepId id) {
   LiveSweep* sweep = live_sweep(id);
+  if (std::any_of(submissions_.begin(), submissions_.end(),
+                  [id](const auto& entry) { return entry.second.resumes == id; }))
+    throw Error("sweep " + std::to_string(id) + " is still being read: try again in a moment");
   bool any = false;
-  std::vector<std::string> reopened;
+  std::set<int> reopened;
   for (const auto& row : store_.stages(id)) {
     const bool ended = row.state == "finished" || row.state == "stopped";
+    const auto* kind = experiments::find_kind(row.kind);
+    // Without its plan, whatever reads scores may read a reopened stage's.
+    const bool reads =
+        sweep != nullptr && sweep->plan
+            ? reopened.contains(sweep->plan->stages[static_cast<size_t>(row.number)].input)
+            : !reopened.empty() && kind != nullptr && kind->reads_scores;
+    const bool again =
+        reads || (row.state == "finished" && row.n_missing > 0) || row.state == "stopped";
     const auto evidence = store_.evidence(row.id);
-    const bool was_planned = store_.n_planned(row.id) == row.n_shards && row.n_shards > 0;
-    const bool again = ended && ((row.state == "finished" && row.n_missing > 0) ||
-                                 row.state == "stopped" || !reopened.empty());
     if (!ended && !evidence.empty()) {
       step(Retry{row.id});
       any = true;
@@ -297,26 +305,15 @@ void Loop::retry(store::SweepId id) {
     RetryShards forgiven;
     for (const auto& [key, text] : evidence) forgiven.keys.push_back(key);
     step(std::move(forgiven));
-    const bool reads =
-        !reopened.empty();  // perhaps a reopened one's table: its shards may change with it
-    if (reads && was_planned) store_.set_stage_micro_batch(row.id, row.micro_batch);
-    store_.set_stage_state(row.id, was_planned && !reads ? "open" : "waiting", "");
-    store_.set_stage_missing(row.id, 0);
-    reopened.push_back(row.name);
+    reopen(sweep, row, reads);
+    reopened.insert(row.number);
   }
   if (!any)
     throw Error("sweep " + std::to_string(id) +
                 " has no quarantined shard and no stopped stage to try again");
-  if (reopened.empty()) return;
+  if (reopened.empty() || sweep != nullptr) return;
   store_.set_sweep_state(id, "running");
   // Whole again from the database: its specs and files are read once more.
-  if (sweep != nullptr) {
-    for (auto& stage : sweep->stages) {
-      if (stage.phase == Phase::kOpen) step(StageClosed{stage.id});
-      sweep_of_.erase(stage.id);
-    }
-    live_.erase(id);
-  }
   const auto row = store_.sweep(id);
   if (row->text.empty()) {
     admit(id, std::nullopt);
@@ -327,6 +324,23 @@ void Loop::retry(store::SweepId id) {
   submission.resumes = id;
   planner_.start(submission.job);
   submissions_.emplace(n_jobs_, std::move(submission));
+}
+
+// `reads`: it reads a reopened stage's table, and its shards may change with that.
+void Loop::reopen(LiveSweep* sweep, const store::StageRow& row, bool reads) {
+  const bool whole = !reads && row.n_shards > 0 && store_.n_planned(row.id) == row.n_shards;
+  if (sweep != nullptr) {
+    LiveStage& stage = sweep->stages[static_cast<size_t>(row.number)];
+    if (stage.phase == Phase::kOpen) step(StageClosed{stage.id});
+    stage.phase = whole ? Phase::kPlanning : Phase::kWaiting;
+    stage.reopens = whole;
+    stage.n_planned = whole ? stage.n_shards : 0;
+    stage.counts = {};
+  }
+  if (!whole) store_.clear_shards(row.id);
+  store_.clear_table(row.id);
+  store_.set_stage_state(row.id, whole ? "open" : "waiting", "");
+  store_.set_stage_missing(row.id, 0);
 }
 
 std::string Loop::results(const std::string& text, const std::string& stage) {

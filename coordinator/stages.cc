@@ -41,6 +41,7 @@ void Loop::restore() {
     Submission submission;
     submission.job = {.number = number, .text = row.text, .file = row.file, .root = row.root};
     submission.resumes = row.id;
+    submission.restores = true;
     planner_.start(submission.job);
     submissions_.emplace(number, std::move(submission));
     ++n_to_restore_;
@@ -113,7 +114,7 @@ void Loop::admit(store::SweepId id, std::optional<experiments::Sweep> plan) {
     // Scores come from the finished table of the input, whatever the state of the stage that reads
     // them.
     const int input = sweep.plan ? sweep.plan->stages[live.number].input : -1;
-    if (input >= 0 && live.phase == Phase::kPlanning) {
+    if (input >= 0) {
       if (const auto table = store_.table(rows[static_cast<size_t>(input)].id))
         experiments::attach_scores(*sweep.plan, stage.number, *table);
     }
@@ -151,15 +152,19 @@ void Loop::submitted(const Submission& submission, PlanDone done) {
   const bool readable = done.error.empty() && done.prepared.sweep.has_value();
   const std::string why = done.error.empty() ? to_string(done.prepared.problems) : done.error;
   if (submission.resumes != 0) {
-    if (!restored_) --n_to_restore_;
-    if (readable) {
+    if (submission.restores) --n_to_restore_;
+    const auto stages = store_.stages(submission.resumes);
+    const std::string reason = readable ? changed_files(store_, submission.resumes,
+                                                        *done.prepared.sweep, done.files, stages)
+                                        : "its files cannot be read again: " + why;
+    if (reason.empty()) {
       admit(submission.resumes, std::move(done.prepared.sweep));
       return;
     }
-    log_.line("sweep " + std::to_string(submission.resumes) + " cannot go on: " + why);
-    for (const auto& stage : store_.stages(submission.resumes)) {
+    log_.line("sweep " + std::to_string(submission.resumes) + " cannot go on: " + reason);
+    for (const auto& stage : stages) {
       if (stage.state == "open" || stage.state == "waiting")
-        store_.set_stage_state(stage.id, "stopped", "its files cannot be read again: " + why);
+        store_.set_stage_state(stage.id, "stopped", reason);
     }
     store_.set_sweep_state(submission.resumes, "stopped");
     return;
@@ -203,6 +208,7 @@ void Loop::submitted(const Submission& submission, PlanDone done) {
   row.text = submission.job.text;
   row.state = "running";
   const store::SweepId id = store_.add_sweep(row, rows);
+  remember_files(store_, id, done.files);
   log_.line("sweep " + std::to_string(id) + " \"" + row.name + "\": " + shards_text(n_shards));
   answer(id, false);
   admit(id, std::move(done.prepared.sweep));
@@ -250,12 +256,13 @@ void Loop::begin(LiveSweep& sweep, LiveStage& stage) {
   if (input >= 0) {
     const LiveStage& source = sweep.stages[static_cast<size_t>(input)];
     if (source.phase != Phase::kEnded) return;
-    const auto table = store_.table(source.id);
+    const auto row = store_.stages(sweep.id).at(static_cast<size_t>(input));
+    const auto table = row.state == "finished" ? store_.table(source.id) : std::nullopt;
     if (!table) {
       stop_stage(sweep, stage, "stage " + source.name + ", which it reads, has no table");
       return;
     }
-    const int64_t n_missing = source.counts.quarantined;
+    const int64_t n_missing = row.n_missing;
     if (n_missing > 0 && !sweep.plan->stages[stage.number].allow_missing) {
       stop_stage(sweep, stage,
                  "stage " + source.name + ", which it reads, misses " + shards_text(n_missing) +
@@ -298,10 +305,16 @@ void Loop::open(LiveSweep& sweep, LiveStage& stage) {
                     .quarantined = {}};
   for (auto& range : store_.tag_ranges(stage.id))
     event.ranges.push_back({.first = range.first, .end = range.end, .tag = std::move(range.tag)});
+  RetryShards forgiven;
   for (const int64_t index : store_.quarantined(stage.id)) {
-    if (!std::binary_search(event.done.begin(), event.done.end(), index))
+    if (std::binary_search(event.done.begin(), event.done.end(), index)) continue;
+    if (stage.reopens) {
       event.quarantined.push_back(index);
+    } else {  // what failed for an earlier sweep is tried again for a new one
+      forgiven.keys.push_back(store_.shard_key(stage.id, index));
+    }
   }
+  if (!forgiven.keys.empty()) step(std::move(forgiven));
   stage.counts = {.planned = stage.n_shards,
                   .done = static_cast<int64_t>(event.done.size()),
                   .quarantined = static_cast<int64_t>(event.quarantined.size())};

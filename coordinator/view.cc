@@ -46,6 +46,8 @@ void add_column(experiments::Point& point, const std::string& name, const Field&
   point.columns[name] = value;
 }
 
+std::string files_meta(store::SweepId id) { return "files of sweep " + std::to_string(id); }
+
 }  // namespace
 
 SweepRow find_sweep(const Store& store, const std::string& id) {
@@ -175,6 +177,33 @@ std::vector<std::string> explain(const Store& store, store::SweepId id) {
   return lines;
 }
 
+Digest files_digest(const experiments::Sweep& sweep) {
+  std::string whole;
+  for (const auto& model : sweep.models) whole += model->name + " " + model->fingerprint + "\n";
+  for (const auto& dataset : sweep.datasets) {
+    Shard rows;  // its encoding has every member of a row
+    rows.rows = dataset->rows;
+    whole += dataset->name + " " + to_hex(headcount::key(rows)) + "\n";
+  }
+  return sha256(whole);
+}
+
+void remember_files(Store& store, store::SweepId sweep, const Digest& files) {
+  store.set_meta(files_meta(sweep), to_hex(files));
+}
+
+std::string changed_files(const Store& store, store::SweepId id, const experiments::Sweep& sweep,
+                          const Digest& files, const std::vector<StageRow>& rows) {
+  // Sweeps of an older headcount have no digest: their counts at least must fit.
+  const auto planned = store.meta(files_meta(id));
+  bool same = (!planned || *planned == to_hex(files)) && rows.size() == sweep.stages.size();
+  for (size_t i = 0; same && i < rows.size(); ++i)
+    same = rows[i].n_shards == experiments::count(sweep.stages[i]);
+  if (same) return "";
+  return "the model or dataset files changed since the sweep was planned: restore them and retry "
+         "the sweep, or submit the spec again";
+}
+
 Table aggregate(const Store& store, const StageRow& row, const experiments::Stage& stage) {
   const auto ranges = store.tag_ranges(row.id);
   const auto result_of = [&](size_t point, int64_t shard) -> std::optional<Result> {
@@ -197,8 +226,11 @@ void apply_records(experiments::Sweep& sweep, const std::vector<Store::Binding>&
   for (auto& stage : sweep.stages) {
     const auto row =
         std::find_if(rows.begin(), rows.end(), [&](const auto& r) { return r.name == stage.name; });
+    const bool any_numerics =  // all rows of a table have the same columns
+        std::any_of(stage.points.begin(), stage.points.end(),
+                    [](const auto& point) { return point.model->tag == kAnyTag; });
     for (auto& point : stage.points) {
-      if (point.model->tag == kAnyTag) add_column(point, "numerics", std::string(kAnyTag));
+      if (any_numerics) add_column(point, "numerics", point.model->tag);
       if (row == rows.end() || row->micro_batch == 0) continue;
       point.micro_batch = row->micro_batch;
       add_column(point, "micro_batch", row->micro_batch);
@@ -227,13 +259,16 @@ std::vector<Table> tables(const Store& store, store::SweepId id, const std::stri
         auto again = experiments::prepare(sweep->text, sweep->file, sweep->root);
         if (!again.sweep)
           throw Error("the spec of this sweep cannot be read again: " + to_string(again.problems));
+        const auto why = changed_files(store, id, *again.sweep, files_digest(*again.sweep), rows);
+        if (!why.empty()) throw Error(why);
         prepared = std::move(again.sweep);
         apply_records(*prepared, store.bindings(id), rows);
       }
       const int input = prepared->stages.at(i).input;
       if (input >= 0) {
         const auto scores = store.table(rows.at(static_cast<size_t>(input)).id);
-        if (scores) experiments::attach_scores(*prepared, static_cast<int>(i), *scores);
+        if (!scores) continue;
+        experiments::attach_scores(*prepared, static_cast<int>(i), *scores);
       }
       table = aggregate(store, row, prepared->stages[i]);
     }

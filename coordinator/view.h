@@ -42,21 +42,32 @@ inline std::string status_json(const store::Store& store, store::SweepId sweep) 
 /// stopped stages, alarms.
 std::vector<std::string> explain(const store::Store& store, store::SweepId sweep);
 
+/// What shards and tables are made of: every model's fingerprint, every dataset's rows whole.
+Digest files_digest(const experiments::Sweep& sweep);
+/// Keeps it as what the sweep is planned from.
+void remember_files(store::Store& store, store::SweepId sweep, const Digest& files);
+/// One sentence where a sweep that was prepared again is not the one that was planned (its files
+/// were edited since); else "". `files`: its digest; `rows`: the stages as planned.
+std::string changed_files(const store::Store& store, store::SweepId id,
+                          const experiments::Sweep& sweep, const Digest& files,
+                          const std::vector<store::StageRow>& rows);
+
 /// The table of one stage from the results that are there; `stage` as prepared, with scores
 /// attached where it reads some.
 Table aggregate(const store::Store& store, const store::StageRow& row,
                 const experiments::Stage& stage);
 
 /// What the database says about a prepared sweep's points: the models' tags, a micro-batch halved
-/// after running out of memory (a column then), `numerics = "any"` (a column then). `rows` are its
-/// stages.
+/// after running out of memory (a column then), their numerics where a model of the stage has
+/// `numerics = "any"` (a column of every point then). `rows` are its stages.
 void apply_records(experiments::Sweep& sweep, const std::vector<store::Store::Binding>& bindings,
                    const std::vector<store::StageRow>& rows);
 
 /// The tables of a sweep, in stage order; `stage` "" means all, else that one (Error naming the
 /// stages there are). Finished stages come from the database; one that is under way is aggregated
 /// from the results that are there (its spec's models and datasets are read for that); one that has
-/// not begun is left out.
+/// not begun is left out, and so is one whose input has no table. Error where the files are not
+/// those the sweep was planned from.
 std::vector<Table> tables(const store::Store& store, store::SweepId sweep,
                           const std::string& stage);
 
