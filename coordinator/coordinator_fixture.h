@@ -214,6 +214,8 @@ class CoordinatorTest : public testing::Test {
   transport::KeyFile key(const std::string& name, transport::Role role = transport::Role::kWorker) {
     return transport::create_key(state, role, name, find_running(state)->address);
   }
+  /// The key of a worker that ended: nothing is lent to it while its silence is noticed.
+  void gone(const std::string& name) { ask("key.revoke", {{"name", name}}); }
   Json ask(const std::string& verb, const Fields& fields = {}) {
     return ask(transport::read_key_file(transport::admin_key_path(state)), verb, fields);
   }

@@ -72,6 +72,7 @@ TEST_F(CoordinatorTest, AShardThatKeepsFailingIsQuarantinedAndCanBeRetried) {
     EXPECT_THAT(ask("sweep.explain", {{"id", std::to_string(id)}}).dump(),
                 HasSubstr("it does not work here"));
   }
+  gone("node-1");
   Worker healthy(key("node-2"));
   ask("sweep.retry", {{"id", std::to_string(id)}});
   const Json status = wait_for(id, {"finished"});

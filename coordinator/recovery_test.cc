@@ -7,51 +7,69 @@
 namespace headcount::coordinator {
 namespace {
 
+/// Sends `message` again and again until an answer is `wanted`, which is told how often it was
+/// sent.
+Message exchange(transport::Client& client, const Message& message,
+                 const std::function<bool(const Message&, int n_sent)>& wanted) {
+  int n_sent = 0;
+  for (const auto until = Clock::now() + std::chrono::seconds(30); Clock::now() < until;) {
+    if (client.link().connected && client.send({message})) ++n_sent;
+    client.wait(200);
+    while (auto messages = client.receive()) {
+      for (auto& one : *messages) {
+        if (wanted(one, n_sent)) return one;
+      }
+    }
+  }
+  throw Error("no answer in 30 seconds");
+}
+
 /// A worker that takes its first grant and says nothing more of itself.
 class Mute {
  public:
-  explicit Mute(const transport::KeyFile& key) : client_(key, {.reconnect_ms = 50}) {
-    const Message hello = Hello{kVersion, 1, "host", {{"cpu", "T"}}, {}};
-    grant_ = std::get<Grant>(exchange(
-        hello, [](const Message& message) { return std::holds_alternative<Grant>(message); }));
+  explicit Mute(const transport::KeyFile& key, const std::string& tag = "T")
+      : client_(key, {.reconnect_ms = 50}), tag_(tag) {
+    const Message hello = Hello{kVersion, 1, "host", {{"cpu", tag}}, {}};
+    grant_ = std::get<Grant>(exchange(client_, hello, [](const Message& message, int) {
+      return std::holds_alternative<Grant>(message);
+    }));
   }
+  ShardKey held() const { return grant_.key; }
   /// Sends the result of its grant until it is acknowledged or revoked; whether acknowledged.
   bool finish() {
     const std::string bytes = encode(computed(decode_shard(grant_.shard)));
-    const std::string tag = grant_.tag == kNoopTag ? std::string(kNoopTag) : "T";
+    const std::string tag = grant_.tag == kNoopTag ? std::string(kNoopTag) : tag_;
+    const Message done{
+        ShardDone{grant_.key, grant_.attempt, tag, "cpu", sha256(bytes), 0.001, bytes}};
     return std::holds_alternative<Ack>(
-        exchange(ShardDone{grant_.key, grant_.attempt, tag, "cpu", sha256(bytes), 0.001, bytes},
-                 [&](const Message& message) {
-                   const auto* ack = std::get_if<Ack>(&message);
-                   return (ack != nullptr && ack->key == grant_.key) ||
-                          (n_sent_ > 1 && std::holds_alternative<Revoke>(message));
-                 }));
+        exchange(client_, done, [&](const Message& message, int n_sent) {
+          const auto* ack = std::get_if<Ack>(&message);
+          return (ack != nullptr && ack->key == grant_.key) ||
+                 (n_sent > 1 && std::holds_alternative<Revoke>(message));
+        }));
   }
 
  private:
-  Message exchange(const Message& message, const std::function<bool(const Message&)>& wanted) {
-    n_sent_ = 0;
-    for (const auto until = Clock::now() + std::chrono::seconds(30); Clock::now() < until;) {
-      if (client_.link().connected && client_.send({message})) ++n_sent_;
-      client_.wait(200);
-      while (auto messages = client_.receive()) {
-        for (auto& one : *messages) {
-          if (wanted(one)) return one;
-        }
-      }
-    }
-    throw Error("no answer in 30 seconds");
-  }
-
   transport::Client client_;
+  std::string tag_;
   Grant grant_;
-  int n_sent_ = 0;
 };
 
 Fields which(int64_t id) { return {{"id", std::to_string(id)}}; }
 
 /// kSpec, going on where heads miss rows.
 std::string lenient() { return std::string(kSpec) + "allow_missing = true\n"; }
+
+/// kSpec and a stage that only runners of tag U can compute.
+std::string with_foreign_stage() {
+  std::string spec = kSpec;
+  spec.insert(spec.find("[datasets.train]"),
+              "numerics = \"T\"\n[models.foreign]\npath = \"masked-wide\"\nnumerics = \"U\"\n");
+  return spec +
+         "[[stage]]\nname = \"foreign\"\nkind = \"head_importance\"\nmodel = \"foreign\"\n"
+         "dataset = \"train\"\nmask_probs = [0.5]\nmask_samples = 1\npath_mode = \"diagonal\"\n"
+         "quadrature = \"right\"\nig_steps = 4\n";
+}
 
 TEST_F(CoordinatorTest, ALateResultOfACancelledSweepCounts) {
   const int64_t id = ask("bench.submit", {{"shards", int64_t{1}}}).at("id");
@@ -110,6 +128,7 @@ TEST_F(CoordinatorTest, RetryForgetsTheTablesOfWhatItOpensAgain) {
     wait_for(id, {"finished"});
     EXPECT_EQ(ask("results", which(id)).at("stages").size(), 2u);
   }
+  gone("node-1");
   ask("sweep.retry", which(id));
   EXPECT_EQ(store::Store::open_read_only(state).table(1), std::nullopt);
   Worker healthy(key("node-2"));
@@ -122,12 +141,78 @@ TEST_F(CoordinatorTest, RetryForgetsTheTablesOfWhatItOpensAgain) {
   EXPECT_EQ(ask("results", which(id)), ask("results", which(fresh)));
 }
 
+TEST_F(CoordinatorTest, RetryLeavesOtherStagesAtWork) {
+  const int64_t id = submit(with_foreign_stage());
+  Mute busy(key("node-u"), "U");
+  const auto state_of = [&](size_t stage) {
+    return ask("sweep.status", which(id)).at("stages").at(stage).at("state").get<std::string>();
+  };
+  const auto until = [&](size_t stage, const std::string& wanted) {
+    for (int i = 0; i < 500 && state_of(stage) != wanted; ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    EXPECT_EQ(state_of(stage), wanted);
+  };
+  {
+    Worker broken(key("node-1"), Cause::kException);
+    until(1, "stopped");
+  }
+  gone("node-1");
+  ask("sweep.retry", which(id));
+  EXPECT_EQ(state_of(2), "open");
+  const auto attempts = store::Store::open_read_only(state).attempts(busy.held());
+  ASSERT_EQ(attempts.size(), 1u);
+  EXPECT_EQ(attempts[0].outcome, "granted");
+  Worker healthy(key("node-2"));
+  until(1, "finished");
+  EXPECT_TRUE(busy.finish());
+}
+
+TEST_F(CoordinatorTest, ALateResultOfAFinishedStageThatReadsScoresHarmsNothingAfterARestart) {
+  const int64_t id = submit(with_foreign_stage());
+  const auto file = key("node-1");
+  {
+    Worker worker(file);
+    for (int i = 0; i < 500; ++i) {
+      if (ask("sweep.status", which(id)).at("stages").at(1).at("state") == "finished") break;
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+  }
+  end(SIGKILL);
+  const ShardKey shard = [&] {
+    const auto database = store::Store::open_read_only(state);
+    return database.shard_key(database.stages(id).at(1).id, 0);
+  }();
+  start();
+  transport::Client client(file, {.reconnect_ms = 50});
+  const std::string bytes = encode(Result{{NamedArray{"other", {}, {1.0}}}});
+  const auto answer = exchange(client, ShardDone{shard, 1, "T", "cpu", sha256(bytes), 0.001, bytes},
+                               [](const Message& message, int) {
+                                 return std::holds_alternative<Ack>(message) ||
+                                        std::holds_alternative<Revoke>(message);
+                               });
+  EXPECT_TRUE(std::holds_alternative<Revoke>(answer));  // not what its plan says
+  EXPECT_EQ(ask("sweep.status", which(id)).at("state"), "running");
+}
+
+TEST_F(CoordinatorTest, ARevokedWorkerIsGoneWhoeverReadTheListFirst) {
+  Worker worker(key("node-1"));
+  const auto connected = [&] { return ask("coordinator.info").at("workers").get<int>(); };
+  for (int i = 0; i < 200 && connected() == 0; ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  ASSERT_EQ(connected(), 1);
+  transport::revoke_key(state, "node-1");
+  for (int i = 0; i < 150 && connected() == 1; ++i)  // each connection reads the list
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  EXPECT_EQ(connected(), 0);
+}
+
 TEST_F(CoordinatorTest, RetryIsRefusedWhileTheSweepIsBeingRead) {
   const int64_t id = submit(kSpec);
   {
     Worker broken(key("node-1"), Cause::kException);
     wait_for(id, {"stopped"});
   }
+  gone("node-1");
   transport::Client client(transport::read_key_file(transport::admin_key_path(state)),
                            {.reconnect_ms = 50});
   while (!client.link().connected) client.wait(50);
@@ -155,6 +240,7 @@ TEST_F(CoordinatorTest, ANewSweepTriesAgainWhatFailedForAnEarlierOne) {
     Worker broken(key("node-1"), Cause::kException);
     wait_for(first, {"stopped"});
   }
+  gone("node-1");
   Worker repaired(key("node-2"));
   const Json status = wait_for(submit(kSpec), {"finished", "stopped"});
   EXPECT_EQ(status.at("state"), "finished");
