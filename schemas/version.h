@@ -4,6 +4,8 @@
 
 namespace headcount {
 
-inline constexpr const char* kVersion = "0.1.0";
+/// The project's version in CMakeLists.txt. Defined in one object file, so that it stands in a
+/// program once.
+extern const char* const kVersion;
 
 }  // namespace headcount

@@ -1,0 +1,7 @@
+#include "schemas/version.h"
+
+namespace headcount {
+
+const char* const kVersion = HEADCOUNT_VERSION;
+
+}  // namespace headcount
