@@ -1,6 +1,7 @@
 #include "coordinator/loop.h"
 
 #include <algorithm>
+#include <sstream>
 
 #include "schemas/error.h"
 #include "schemas/result.h"
@@ -27,10 +28,34 @@ Settings settings_of(const CoordinatorOptions& options) {
   return settings;
 }
 
-std::vector<ArrayPlan> arrays_in(const Result& result) {
+std::string arrays_meta(const ShardKey& key) { return "arrays of shard " + to_hex(key); }
+
+// One array a line: its name, then its shape.
+std::string text_of(const std::vector<ArrayPlan>& arrays) {
+  std::string text;
+  for (const auto& array : arrays) {
+    text += array.name;
+    for (const int64_t extent : array.shape) text += " " + std::to_string(extent);
+    text += "\n";
+  }
+  return text;
+}
+
+std::vector<ArrayPlan> arrays_from(const std::string& text) {
   std::vector<ArrayPlan> arrays;
-  for (const auto& array : result.arrays) arrays.push_back({array.name, array.shape});
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream words(line);
+    ArrayPlan& array = arrays.emplace_back();
+    words >> array.name;
+    for (int64_t extent = 0; words >> extent;) array.shape.push_back(extent);
+  }
   return arrays;
+}
+
+/// The worker may have it still, and send its result when the sweep is over.
+bool may_come_late(Outcome outcome) {
+  return outcome == Outcome::kRevoked || outcome == Outcome::kLost || is_loss(outcome);
 }
 
 }  // namespace
@@ -152,7 +177,11 @@ void Loop::take(transport::Incoming incoming) {
 void Loop::take_worker_message(const transport::Incoming& incoming, Message message) {
   std::string defect;
   if (const auto* done = std::get_if<ShardDone>(&message)) {
-    defect = defect_of(*done);
+    const auto found = defect_of(*done);
+    // Of a sweep that ended unread: not answered, so that the worker keeps it until that sweep, or
+    // another that wants the shard, is under way.
+    if (!found && store_.was_granted(done->key, incoming.peer)) return;
+    defect = found.value_or("no sweep under way wants it");
     if (!defect.empty())
       log_.line("a result of shard " + to_hex(done->key) + " was refused: " + defect);
   }
@@ -162,24 +191,29 @@ void Loop::take_worker_message(const transport::Incoming& incoming, Message mess
                      .defect = std::move(defect)});
 }
 
-const std::vector<ArrayPlan>* Loop::arrays_for(const ShardKey& key) {
-  if (const auto found = granted_.find(key); found != granted_.end()) return &found->second;
+// The arrays a shard must yield, whether or not its sweep is still under way; nullopt: unknown.
+std::optional<std::vector<ArrayPlan>> Loop::arrays_for(const ShardKey& key) {
+  if (const auto found = granted_.find(key); found != granted_.end()) return found->second;
   for (const auto& [stage_id, index] : store_.places(key)) {
     const auto [sweep, stage] = live_stage(stage_id);
     if (stage == nullptr || !has_its_scores(*sweep, *stage)) continue;
     const Shard shard = shard_of(*sweep, *stage, index);
-    if (headcount::key(shard) == key) return &(granted_[key] = arrays_of(shard));
+    if (headcount::key(shard) == key) return arrays_of(shard);
   }
-  return nullptr;
+  if (const auto kept = store_.meta(arrays_meta(key))) return arrays_from(*kept);
+  return std::nullopt;
 }
 
-std::string Loop::defect_of(const ShardDone& done) {
+// Empty: valid; nullopt: nobody can say for now.
+std::optional<std::string> Loop::defect_of(const ShardDone& done) {
   if (sha256(done.result) != done.hash) return "its bytes do not have the hash it names";
-  const auto* arrays = arrays_for(done.key);
+  const auto arrays = arrays_for(done.key);
+  if (!arrays) {
+    if (store_.recorded(done.key, done.tag) == done.hash) return "";
+    return std::nullopt;
+  }
   try {
-    const Result result = decode_result(done.result);
-    // Late, of a sweep that is over: its plan is gone, and it counts all the same.
-    return arrays == nullptr ? mismatch(result, arrays_in(result)) : mismatch(result, *arrays);
+    return mismatch(decode_result(done.result), *arrays);
   } catch (const Error& error) {
     return error.what();
   }
@@ -197,10 +231,11 @@ void Loop::perform(std::vector<Action> actions) {
         ++n_recorded_;
         ++totals_[result->worker].done;
       } else if (const auto* ended = std::get_if<EndAttempt>(&action)) {
-        // What was only given up may still arrive: how it must look is not forgotten.
-        if (ended->outcome != Outcome::kRevoked && ended->outcome != Outcome::kLost &&
-            !is_loss(ended->outcome))
-          granted_.erase(ended->key);
+        if (may_come_late(ended->outcome)) {
+          if (const auto arrays = arrays_for(ended->key))
+            store_.set_meta(arrays_meta(ended->key), text_of(*arrays));
+        }
+        granted_.erase(ended->key);
         if (!ended->message.empty())
           log_.line("shard " + to_hex(ended->key) + " attempt " + std::to_string(ended->attempt) +
                     ": " + std::string(to_string(ended->outcome)) + ": " + ended->message);

@@ -58,8 +58,8 @@ class Loop {
   // loop.cc
   void take(transport::Incoming incoming);
   void take_worker_message(const transport::Incoming& incoming, Message message);
-  std::string defect_of(const ShardDone& done);
-  const std::vector<ArrayPlan>* arrays_for(const ShardKey& key);
+  std::optional<std::string> defect_of(const ShardDone& done);
+  std::optional<std::vector<ArrayPlan>> arrays_for(const ShardKey& key);
   void step(Event event);
   void perform(std::vector<Action> actions);
   void send(const std::string& route, Message message);

@@ -36,8 +36,9 @@ class Mute {
   }
   ShardKey held() const { return grant_.key; }
   /// Sends the result of its grant until it is acknowledged or revoked; whether acknowledged.
-  bool finish() {
-    const std::string bytes = encode(computed(decode_shard(grant_.shard)));
+  bool finish() { return finish(computed(decode_shard(grant_.shard))); }
+  bool finish(const Result& result) {
+    const std::string bytes = encode(result);
     const std::string tag = grant_.tag == kNoopTag ? std::string(kNoopTag) : tag_;
     const Message done{
         ShardDone{grant_.key, grant_.attempt, tag, "cpu", sha256(bytes), 0.001, bytes}};
@@ -85,6 +86,7 @@ TEST_F(CoordinatorTest, ALateResultOfACancelledSweepCountsAfterARestart) {
   ask("sweep.cancel", which(id));
   end(SIGKILL);
   start();
+  EXPECT_FALSE(late.finish(Result{{NamedArray{"noop", {2}, {0.0, 0.0}}}}));
   EXPECT_TRUE(late.finish());
   EXPECT_EQ(store::Store::open_read_only(state).n_results(), 1);
 }
@@ -119,6 +121,7 @@ TEST_F(CoordinatorTest, EditedFilesStopASweepWithASentence) {
   Worker worker(key("node-2"));
   status = wait_for(id, {"finished"});
   EXPECT_EQ(status.at("stages").at(0).at("quarantined"), 0);
+  EXPECT_TRUE(held.finish());
 }
 
 TEST_F(CoordinatorTest, RetryForgetsTheTablesOfWhatItOpensAgain) {
