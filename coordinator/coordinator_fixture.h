@@ -1,5 +1,5 @@
 // What the tests of the whole coordinator share: a coordinator process, and a worker that speaks
-// the protocol.
+// the protocol. Include nlohmann/json.hpp before it.
 #pragma once
 
 #include <gmock/gmock.h>
@@ -14,7 +14,6 @@
 #include <functional>
 #include <map>
 #include <mutex>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <string>
 #include <thread>

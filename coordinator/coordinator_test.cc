@@ -1,6 +1,7 @@
 // The whole coordinator over its socket: its verbs, and how sweeps end.
 #include <sys/mount.h>
 
+#include <nlohmann/json.hpp>
 #include <zmq.hpp>
 
 #include "coordinator/coordinator_fixture.h"

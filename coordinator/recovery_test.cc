@@ -1,5 +1,6 @@
 // What becomes of work after retries, restarts, edited files and late results.
 #include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "coordinator/coordinator_fixture.h"
 #include "coordinator/view.h"
