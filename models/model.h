@@ -1,6 +1,5 @@
-// One decoder transformer for every family: RMSNorm, rotary attention with grouped key/value heads,
-// SwiGLU, LM head on the supervised positions only; per-sample head gates between attention and its
-// output projection.
+// One transformer for every family; what differs between them is in Config. LM head on the
+// supervised positions only; per-sample head gates between attention and its output projection.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -12,23 +11,38 @@
 
 namespace headcount::models {
 
+/// A norm's two vectors, [d_model] or [d_head] each. The weight is always there (ones where the
+/// family has none), the bias is undefined where the family has none.
+struct NormWeights {
+  at::Tensor weight, bias;
+};
+
+/// Biases are undefined where the family has none, gate where its MLP is not gated.
 struct LayerWeights {
-  at::Tensor attn_norm;  // [d_model]
-  at::Tensor q, k,
-      v;  // [n_heads * d_head, d_model], [n_kv_heads * d_head, d_model] twice; views of qkv
+  NormWeights attn_norm;
+  at::Tensor q, k, v;   // [n_heads * d_head, d_model], [n_kv_heads * d_head, d_model] twice; views
+                        // of qkv
   at::Tensor qkv;       // the three, one below the other: one product instead of three
-  at::Tensor o;         // [d_model, n_heads * d_head]
-  at::Tensor mlp_norm;  // [d_model]
-  at::Tensor gate, up;  // [d_mlp, d_model]; views of gate_up
-  at::Tensor gate_up;   // the two, one below the other
-  at::Tensor down;      // [d_model, d_mlp]
+  at::Tensor qkv_bias;  // [(n_heads + 2 n_kv_heads) * d_head]
+  NormWeights q_norm, k_norm;  // undefined unless config.qk_norm; no bias
+  at::Tensor o;                // [d_model, n_heads * d_head]
+  at::Tensor o_bias;           // [d_model]
+  NormWeights mlp_norm;        // undefined where attention and MLP share attn_norm
+  at::Tensor gate, up;         // [d_mlp, d_model]; views of gate_up
+  at::Tensor gate_up;          // the two, one below the other; up alone where not gated
+  at::Tensor gate_up_bias;     // [2 d_mlp] or [d_mlp]
+  at::Tensor down;             // [d_model, d_mlp]
+  at::Tensor down_bias;        // [d_model]
 };
 
 struct Weights {
   at::Tensor embedding;  // [vocab_size, d_model]
+  at::Tensor positions;  // [n_learned_positions, d_model] or undefined
+  at::Tensor times;      // [n_time_steps, d_model] or undefined
   std::vector<LayerWeights> layers;
-  at::Tensor final_norm;  // [d_model]
-  at::Tensor head;        // [vocab_size, d_model]; the embedding itself where tied
+  NormWeights final_norm;
+  at::Tensor head;       // [vocab_size, d_model]; the embedding itself where tied
+  at::Tensor head_bias;  // [vocab_size] or undefined
 };
 
 struct Model {
@@ -50,13 +64,18 @@ Model make_model(const Config& config, const std::vector<at::Tensor>& weights);
 /// A micro-batch. Sequences may differ in length: positions at or after lengths[b] are padding,
 /// which no position attends to.
 struct Batch {
-  at::Tensor ids;       // int64 [B, T]
-  at::Tensor lengths;   // int64 [B]; undefined: all are T
-  at::Tensor sample;    // int64 [S]: which sequence each supervised position belongs to, ascending
-  at::Tensor position;  // int64 [S]: where in it
-  at::Tensor target;    // int64 [S]: the token its logit must predict
+  at::Tensor ids;      // int64 [B, T]
+  at::Tensor lengths;  // int64 [B]; undefined: all are T
+  at::Tensor sample;   // int64 [S]: which sequence each supervised position belongs to, ascending
+  at::Tensor
+      position;       // int64 [S]: where in it. Of a shifted model (Dream) the position whose token
+                      // is predicted: its logits are read one row before (row 0 for position 0)
+  at::Tensor target;  // int64 [S]: the token its logit must predict
   at::Tensor weight;  // float64 [S]: J[b] = -sum_s weight[s] * CE[s] over its supervised positions
                       // (1/n: mean; 1: sum)
+  at::Tensor time = {};  // int64 [B]: noise level of a model with n_time_steps; undefined: from
+                         // each sequence's share p of mask tokens among the positions after the
+                         // first 16, round(p * n_time_steps) - 1, at least 0
 };
 
 /// J = -loss in nats, and its derivative in every head gate.

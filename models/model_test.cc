@@ -185,10 +185,10 @@ Model tiny_model(const Config& config, at::ScalarType dtype, double sharpness = 
   Model model = random_model(config, 7, dtype, at::kCPU);
   std::vector<at::Tensor> weights{model.weights.embedding * 30};
   for (const LayerWeights& w : model.weights.layers) {
-    weights.insert(weights.end(), {w.attn_norm, w.q * sharpness, w.k * sharpness, w.v * 10,
-                                   w.o * 10, w.mlp_norm, w.gate * 10, w.up * 10, w.down * 10});
+    weights.insert(weights.end(), {w.attn_norm.weight, w.q * sharpness, w.k * sharpness, w.v * 10,
+                                   w.o * 10, w.mlp_norm.weight, w.gate * 10, w.up * 10, w.down * 10});
   }
-  weights.push_back(model.weights.final_norm);
+  weights.push_back(model.weights.final_norm.weight);
   if (!config.tied_head) weights.push_back(model.weights.head * 10);
   return make_model(config, weights);
 }
@@ -311,10 +311,10 @@ TEST(GateGradient, OfABfloat16ModelIsNearTheFloat32One) {
   const Model narrow = tiny_model(config, at::kBFloat16, 4);
   std::vector<at::Tensor> weights{narrow.weights.embedding.to(at::kFloat)};
   for (const LayerWeights& w : narrow.weights.layers) {
-    for (const at::Tensor& t : {w.attn_norm, w.q, w.k, w.v, w.o, w.mlp_norm, w.gate, w.up, w.down})
+    for (const at::Tensor& t : {w.attn_norm.weight, w.q, w.k, w.v, w.o, w.mlp_norm.weight, w.gate, w.up, w.down})
       weights.push_back(t.to(at::kFloat));
   }
-  weights.push_back(narrow.weights.final_norm.to(at::kFloat));
+  weights.push_back(narrow.weights.final_norm.weight.to(at::kFloat));
   weights.push_back(narrow.weights.head.to(at::kFloat));
   const Model same = make_model(config, weights);
   const Batch batch = ragged_batch(config);
@@ -442,11 +442,11 @@ TEST(Gates, FollowTheirHeadsWhenHeadsArePermuted) {
       (order.unsqueeze(1) * config.d_head + at::arange(config.d_head, at::kLong)).flatten();
   std::vector<at::Tensor> weights{model.weights.embedding};
   for (const LayerWeights& w : model.weights.layers) {
-    weights.insert(weights.end(), {w.attn_norm, w.q.index_select(0, columns),
+    weights.insert(weights.end(), {w.attn_norm.weight, w.q.index_select(0, columns),
                                    w.k.index_select(0, columns), w.v.index_select(0, columns),
-                                   w.o.index_select(1, columns), w.mlp_norm, w.gate, w.up, w.down});
+                                   w.o.index_select(1, columns), w.mlp_norm.weight, w.gate, w.up, w.down});
   }
-  weights.push_back(model.weights.final_norm);
+  weights.push_back(model.weights.final_norm.weight);
   weights.push_back(model.weights.head);
   const Batch batch = ragged_batch(config);
   const at::Tensor gates = some_gates(config, 3);

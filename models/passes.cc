@@ -167,7 +167,7 @@ Tape forward_pass(const Model& model, const Layout& layout, const at::Tensor& ga
         keep || l == 0 || last ? make_layer_tape(c, make, n, rows, last) : tape.layers.back();
     t.x = added.defined() ? (keep || l == 1 ? make.rows(n, c.d_model) : tape.layers.back().x)
                           : residual;
-    ops.rms_norm(residual, added, w.attn_norm, c.norm_eps, t.x, normed, t.inverse);
+    ops.rms_norm(residual, added, w.attn_norm.weight, c.norm_eps, t.x, normed, t.inverse);
 
     at::Tensor kv, q, x = t.x;
     if (last) {
@@ -186,7 +186,7 @@ Tape forward_pass(const Model& model, const Layout& layout, const at::Tensor& ga
     ops.attention(attention_op(model, layout, tables, t, last, gates_of_layer(gates, l)), t.z,
                   gated_rows, t.log_sum);
     project(gated_rows, w.o, delta_rows);
-    ops.rms_norm(x, delta_rows, w.mlp_norm, c.norm_eps, t.mid, normed_rows, t.mid_inverse);
+    ops.rms_norm(x, delta_rows, w.mlp_norm.weight, c.norm_eps, t.mid, normed_rows, t.mid_inverse);
     project(normed_rows, w.gate_up, t.gate_up);
     ops.swiglu(t.gate_up, active_rows);
     project(active_rows, w.down, delta_rows);
@@ -197,7 +197,7 @@ Tape forward_pass(const Model& model, const Layout& layout, const at::Tensor& ga
   tape.x = make.rows(n_supervised, c.d_model);
   tape.hidden = make.rows(n_supervised, c.d_model);
   tape.inverse = make.wide_row(n_supervised);
-  ops.rms_norm(residual, added, model.weights.final_norm, c.norm_eps, tape.x, tape.hidden,
+  ops.rms_norm(residual, added, model.weights.final_norm.weight, c.norm_eps, tape.x, tape.hidden,
                tape.inverse);
   return tape;
 }
@@ -237,7 +237,7 @@ at::Tensor backward_pass(const Model& model, const Layout& layout, const at::Ten
              d_norms = make.rows(most, c.d_model), d_normed = rows_of(d_norms, n);
   at::Tensor d_gated = make.rows(most, d_attn), d_qkv = make.rows(n, d_attn + 2 * d_kv);
   at::Tensor d_x = at::zeros({n_supervised, c.d_model}, make.narrow);
-  ops.rms_norm_backward(d_hidden, tape.x, model.weights.final_norm, tape.inverse, d_x);
+  ops.rms_norm_backward(d_hidden, tape.x, model.weights.final_norm.weight, tape.inverse, d_x);
 
   for (size_t l = model.weights.layers.size(); l-- > 0;) {
     const LayerWeights& w = model.weights.layers[l];
@@ -249,7 +249,7 @@ at::Tensor backward_pass(const Model& model, const Layout& layout, const at::Ten
     project_back(d_x, w.down, d_active_rows);
     ops.swiglu_backward(d_active_rows, t.gate_up, d_gate_up_rows);
     project_back(d_gate_up_rows, w.gate_up, d_normed_rows);
-    ops.rms_norm_backward(d_normed_rows, t.mid, w.mlp_norm, t.mid_inverse, d_x);
+    ops.rms_norm_backward(d_normed_rows, t.mid, w.mlp_norm.weight, t.mid_inverse, d_x);
     project_back(d_x, w.o, d_gated_rows);
 
     const AttentionOp op = attention_op(model, layout, tables, t, last, gates_of_layer(gates, l));
@@ -272,7 +272,7 @@ at::Tensor backward_pass(const Model& model, const Layout& layout, const at::Ten
     } else {
       project_back(d_qkv, w.qkv, d_normed);
     }
-    ops.rms_norm_backward(d_normed, t.x, w.attn_norm, t.inverse, d_x);
+    ops.rms_norm_backward(d_normed, t.x, w.attn_norm.weight, t.inverse, d_x);
   }
   return d_gates.cpu();
 }

@@ -107,13 +107,13 @@ at::Tensor forward(const Model& model, const Batch& batch, const at::Tensor& gat
                      .unflatten(0, at::IntArrayRef({batch.ids.size(0), batch.ids.size(1)}));
   for (int64_t layer = 0; layer < c.n_layers; ++layer) {
     const LayerWeights& w = model.weights.layers[static_cast<size_t>(layer)];
-    const at::Tensor z = attention(c, w, rms_norm(x, w.attn_norm, c.norm_eps), tables, mask);
+    const at::Tensor z = attention(c, w, rms_norm(x, w.attn_norm.weight, c.norm_eps), tables, mask);
     x = x + at::linear(gated(z, gates, layer).flatten(-2), w.o);
-    const at::Tensor h = rms_norm(x, w.mlp_norm, c.norm_eps);
+    const at::Tensor h = rms_norm(x, w.mlp_norm.weight, c.norm_eps);
     x = x + at::linear(at::silu(at::linear(h, w.gate)) * at::linear(h, w.up), w.down);
   }
   const at::Tensor row = batch.sample * batch.ids.size(1) + batch.position;
-  return rms_norm(x.flatten(0, 1).index_select(0, row.to(x.device())), model.weights.final_norm,
+  return rms_norm(x.flatten(0, 1).index_select(0, row.to(x.device())), model.weights.final_norm.weight,
                   c.norm_eps);
 }
 

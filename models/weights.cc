@@ -56,14 +56,14 @@ Model make_model(const Config& config, const std::vector<at::Tensor>& weights) {
   w.embedding = take();
   for (int64_t i = 0; i < config.n_layers; ++i) {
     LayerWeights layer;
-    layer.attn_norm = take();
+    layer.attn_norm.weight = take();
     const at::Tensor q = take(), k = take(), v = take();
     layer.qkv = at::cat({q, k, v});
     layer.q = layer.qkv.narrow(0, 0, q.size(0));
     layer.k = layer.qkv.narrow(0, q.size(0), k.size(0));
     layer.v = layer.qkv.narrow(0, q.size(0) + k.size(0), v.size(0));
     layer.o = take().contiguous();
-    layer.mlp_norm = take();
+    layer.mlp_norm.weight = take();
     const at::Tensor gate = take(), up = take();
     layer.gate_up = at::cat({gate, up});
     layer.gate = layer.gate_up.narrow(0, 0, gate.size(0));
@@ -71,7 +71,7 @@ Model make_model(const Config& config, const std::vector<at::Tensor>& weights) {
     layer.down = take().contiguous();
     w.layers.push_back(layer);
   }
-  w.final_norm = take();
+  w.final_norm.weight = take();
   w.head = config.tied_head ? w.embedding : take().contiguous();
   return model;
 }

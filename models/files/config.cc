@@ -138,22 +138,42 @@ void read_bytes(const TensorPlace& place, void* out) {
 }
 
 std::vector<WeightShape> weight_shapes(const Config& c) {
-  const int64_t d_attn = c.n_heads * c.d_head, d_kv = c.n_kv_heads * c.d_head;
-  std::vector<WeightShape> all{{"embedding", {c.vocab_size, c.d_model}}};
+  const int64_t d = c.d_model, d_attn = c.n_heads * c.d_head, d_kv = c.n_kv_heads * c.d_head;
+  std::vector<WeightShape> all;
+  const auto add = [&](bool present, const std::string& name, const std::vector<int64_t>& shape) {
+    if (present) all.push_back({name, shape});
+  };
+  const auto add_norm = [&](const std::string& name) {
+    add(c.norm_weight, name, {d});
+    add(c.norm_bias, name + "_bias", {d});
+  };
+  add(true, "embedding", {c.vocab_size, d});
+  add(c.n_learned_positions > 0, "positions", {c.n_learned_positions, d});
+  add(c.n_time_steps > 0, "times", {c.n_time_steps, d});
   for (int64_t i = 0; i < c.n_layers; ++i) {
     const std::string layer = "layers." + std::to_string(i) + ".";
-    all.insert(all.end(), {{layer + "attn_norm", {c.d_model}},
-                           {layer + "q", {d_attn, c.d_model}},
-                           {layer + "k", {d_kv, c.d_model}},
-                           {layer + "v", {d_kv, c.d_model}},
-                           {layer + "o", {c.d_model, d_attn}},
-                           {layer + "mlp_norm", {c.d_model}},
-                           {layer + "gate", {c.d_mlp, c.d_model}},
-                           {layer + "up", {c.d_mlp, c.d_model}},
-                           {layer + "down", {c.d_model, c.d_mlp}}});
+    add_norm(layer + "attn_norm");
+    add(true, layer + "q", {d_attn, d});
+    add(true, layer + "k", {d_kv, d});
+    add(true, layer + "v", {d_kv, d});
+    add(c.qkv_bias, layer + "q_bias", {d_attn});
+    add(c.qkv_bias, layer + "k_bias", {d_kv});
+    add(c.qkv_bias, layer + "v_bias", {d_kv});
+    add(c.qk_norm && c.qk_norm_weight, layer + "q_norm", {c.d_head});
+    add(c.qk_norm && c.qk_norm_weight, layer + "k_norm", {c.d_head});
+    add(true, layer + "o", {d, d_attn});
+    add(c.o_bias, layer + "o_bias", {d});
+    if (c.residual != Residual::kParallelOneNorm) add_norm(layer + "mlp_norm");
+    add(c.gated_mlp, layer + "gate", {c.d_mlp, d});
+    add(true, layer + "up", {c.d_mlp, d});
+    add(c.gated_mlp && c.mlp_bias, layer + "gate_bias", {c.d_mlp});
+    add(c.mlp_bias, layer + "up_bias", {c.d_mlp});
+    add(true, layer + "down", {d, c.d_mlp});
+    add(c.mlp_bias, layer + "down_bias", {d});
   }
-  all.push_back({"final_norm", {c.d_model}});
-  if (!c.tied_head) all.push_back({"head", {c.vocab_size, c.d_model}});
+  add_norm("final_norm");
+  add(!c.tied_head, "head", {c.vocab_size, d});
+  add(c.head_bias, "head_bias", {c.vocab_size});
   return all;
 }
 
@@ -175,7 +195,7 @@ void check_shape(const Config& c, const std::string& file) {
   require(c.d_model % c.n_heads == 0, "the width is not a multiple of the number of heads");
   require(c.n_heads % c.n_kv_heads == 0,
           "the number of heads is not a multiple of the number of key/value heads");
-  require(c.d_head % 2 == 0, "the width of a head is odd, so rotary pairs do not fit");
+  require(c.n_turning() % 2 == 0, "the width of a head is odd, so rotary pairs do not fit");
   require(c.norm_eps > 0 && c.norm_eps < 1, "the norm's epsilon is not between 0 and 1");
   require(c.rope_theta > 1 && c.rope_theta < 1e12, "the rotary base is not above 1");
   require(c.mask_id < c.vocab_size, "the mask token is outside the vocabulary");

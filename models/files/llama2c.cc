@@ -32,6 +32,7 @@ Config config_of(const std::string& file) {
   c.n_kv_heads = header[4];
   c.vocab_size = std::abs(static_cast<int64_t>(header[5]));
   c.max_positions = header[6];
+
   c.d_head = c.n_heads > 0 ? c.d_model / c.n_heads : 0;
   c.rotary = RotaryStyle::kInterleaved;
   c.causal = true;
@@ -51,12 +52,14 @@ std::map<std::string, TensorPlace> places_of(const std::string& file, const Conf
   const auto take = [&](const std::string& name) {
     uint64_t size = sizeof(float);
     for (const int64_t extent : shapes.at(name)) size *= static_cast<uint64_t>(extent);
-    places[name] = {.name = name,
-                    .file = file,
-                    .dtype = "F32",
-                    .shape = shapes.at(name),
-                    .offset = offset,
-                    .size_bytes = size};
+    TensorPlace& place = places[name];
+    place = {};
+    place.name = place.stored = name;
+    place.file = file;
+    place.dtype = "F32";
+    place.shape = place.sizes = shapes.at(name);
+    place.offset = offset;
+    place.size_bytes = size;
     offset += size;
   };
   const auto take_of_all_layers = [&](const std::string& part) {
