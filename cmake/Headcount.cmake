@@ -18,6 +18,11 @@ if(HEADCOUNT_SANITIZE)
   add_link_options(-fsanitize=${HEADCOUNT_SANITIZE})
 endif()
 
+if(HEADCOUNT_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link,address -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=address)
+endif()
+
 find_package(Threads REQUIRED)
 
 # Our own sources only: third-party headers come in as SYSTEM and stay silent.
