@@ -1,4 +1,5 @@
-// Files in /dev/shm, and a count of live bytes by the sanitizer's allocation hooks.
+// Files in memory where there is /dev/shm, and a count of live bytes by the sanitizer's allocation
+// hooks.
 #include "tests/fuzz/reader.h"
 
 #include <sanitizer/allocator_interface.h>
@@ -31,8 +32,15 @@ void on_free(const volatile void* at) {
 }
 
 struct Folder {
-  std::string path = "/dev/shm/headcount-fuzz-" + std::to_string(::getpid());
-  Folder() { std::filesystem::create_directories(path); }
+  std::string path;
+  Folder() {
+    const std::string name = "headcount-fuzz-" + std::to_string(::getpid());
+    std::error_code error;
+    path = "/dev/shm/" + name;
+    if (std::filesystem::create_directories(path, error)) return;
+    path = std::filesystem::temp_directory_path() / name;
+    std::filesystem::create_directories(path);
+  }
   ~Folder() {
     std::error_code ignored;
     std::filesystem::remove_all(path, ignored);
