@@ -1,8 +1,13 @@
 // Weights from files, from a seed, or given: the three ways a Model comes to be.
+#include <ATen/Parallel.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/full.h>
 #include <ATen/ops/isfinite.h>
+#include <ATen/ops/ones.h>
+
+#include <algorithm>
+#include <functional>
+#include <map>
 
 #include "models/model.h"
 #include "schemas/error.h"
@@ -11,22 +16,150 @@
 namespace headcount::models {
 namespace {
 
+/// Where the tensors of a Model come from: one of a canonical name, or several of one width, one
+/// below the other. `has`: whether the config has a weight of that name.
+struct Source {
+  std::function<bool(const std::string&)> has;
+  std::function<at::Tensor(const std::vector<std::string>&)> take;
+};
+
+NormWeights norm_of(const Source& source, const std::string& name) {
+  NormWeights norm;
+  if (source.has(name)) norm.weight = source.take({name});
+  if (source.has(name + "_bias")) norm.bias = source.take({name + "_bias"});
+  return norm;
+}
+
+LayerWeights layer_of(const Config& c, const Source& source, const std::string& layer) {
+  const auto optional = [&](std::vector<std::string> names) {
+    for (std::string& name : names) name = layer + name;
+    return source.has(names.front()) ? source.take(names) : at::Tensor();
+  };
+  const int64_t d_attn = c.n_heads * c.d_head, d_kv = c.n_kv_heads * c.d_head;
+  LayerWeights w;
+  w.attn_norm = norm_of(source, layer + "attn_norm");
+  w.qkv = source.take({layer + "q", layer + "k", layer + "v"});
+  w.q = w.qkv.narrow(0, 0, d_attn);
+  w.k = w.qkv.narrow(0, d_attn, d_kv);
+  w.v = w.qkv.narrow(0, d_attn + d_kv, d_kv);
+  w.qkv_bias = optional({"q_bias", "k_bias", "v_bias"});
+  w.q_norm = norm_of(source, layer + "q_norm");
+  w.k_norm = norm_of(source, layer + "k_norm");
+  w.o = source.take({layer + "o"});
+  w.o_bias = optional({"o_bias"});
+  w.mlp_norm = norm_of(source, layer + "mlp_norm");
+  if (c.gated_mlp) {
+    w.gate_up = source.take({layer + "gate", layer + "up"});
+    w.gate = w.gate_up.narrow(0, 0, c.d_mlp);
+    w.up = w.gate_up.narrow(0, c.d_mlp, c.d_mlp);
+    w.gate_up_bias = optional({"gate_bias", "up_bias"});
+  } else {
+    w.gate_up = w.up = source.take({layer + "up"});
+    w.gate_up_bias = optional({"up_bias"});
+  }
+  w.down = source.take({layer + "down"});
+  w.down_bias = optional({"down_bias"});
+  return w;
+}
+
+/// Norms without a weight get one of ones, so that the passes know one kind of norm.
+void fill_norms(Model& model) {
+  const Config& c = model.config;
+  const auto ones = [&](at::Tensor& weight, int64_t size) {
+    if (!weight.defined())
+      weight = at::ones({size}, model.weights.embedding.options().requires_grad(false));
+  };
+  for (LayerWeights& w : model.weights.layers) {
+    ones(w.attn_norm.weight, c.d_model);
+    if (c.residual != Residual::kParallelOneNorm) ones(w.mlp_norm.weight, c.d_model);
+    if (!c.qk_norm) continue;
+    ones(w.q_norm.weight, c.d_head);
+    ones(w.k_norm.weight, c.d_head);
+  }
+  ones(model.weights.final_norm.weight, c.d_model);
+}
+
+Model model_of(const Config& config, const Source& source) {
+  const auto optional = [&](const std::string& name) {
+    return source.has(name) ? source.take({name}) : at::Tensor();
+  };
+  Model model{.config = config, .weights = {}};
+  Weights& w = model.weights;
+  w.embedding = source.take({"embedding"});
+  w.positions = optional("positions");
+  w.times = optional("times");
+  for (int64_t i = 0; i < config.n_layers; ++i)
+    w.layers.push_back(layer_of(config, source, "layers." + std::to_string(i) + "."));
+  w.final_norm = norm_of(source, "final_norm");
+  w.head = config.tied_head ? w.embedding : source.take({"head"});
+  w.head_bias = optional("head_bias");
+  fill_norms(model);
+  return model;
+}
+
+/// A model whose numbers are not yet there, and each weight's place in it by its canonical name: a
+/// contiguous view, written into without a copy of its own.
+struct Empty {
+  Model model;
+  std::map<std::string, at::Tensor> places;
+};
+
+Empty empty_model(const Config& config, at::ScalarType dtype, at::Device device) {
+  std::map<std::string, std::vector<int64_t>> shapes;
+  for (const WeightShape& weight : weight_shapes(config)) shapes[weight.name] = weight.shape;
+  Empty made;
+  const Source source{.has = [&](const std::string& name) { return shapes.count(name) > 0; },
+                      .take =
+                          [&](const std::vector<std::string>& names) {
+                            std::vector<int64_t> shape = shapes.at(names.front());
+                            shape[0] = 0;
+                            for (const std::string& name : names) shape[0] += shapes.at(name)[0];
+                            const at::Tensor whole =
+                                at::empty(shape, at::TensorOptions(dtype).device(device));
+                            int64_t row = 0;
+                            for (const std::string& name : names) {
+                              const int64_t rows = shapes.at(name)[0];
+                              made.places[name] = whole.narrow(0, row, rows);
+                              row += rows;
+                            }
+                            return whole;
+                          }};
+  made.model = model_of(config, source);
+  HC_CHECK(made.places.size() == shapes.size());
+  return made;
+}
+
 at::ScalarType scalar_type(const std::string& dtype) {
   if (dtype == "F64") return at::kDouble;
   if (dtype == "F32") return at::kFloat;
   if (dtype == "BF16") return at::kBFloat16;
+  HC_CHECK(dtype == "F16");
   return at::kHalf;
 }
 
-at::Tensor read(const TensorPlace& place, at::ScalarType dtype, at::Device device) {
-  at::Tensor stored = at::empty(place.shape, scalar_type(place.dtype));
-  HC_CHECK(stored.nbytes() == place.size_bytes);
-  read_bytes(place, stored.data_ptr());
-  const at::Tensor weight = stored.to(dtype);
-  if (!at::isfinite(weight).all().item<bool>()) {
-    throw Error(place.file + ": weight " + place.name + " holds NaN or infinite numbers");
+/// Rows of a weight copied and looked at together: the temporaries' size.
+int64_t rows_at_once(const at::Tensor& t) {
+  constexpr int64_t kElements = 8 << 20;
+  return std::max<int64_t>(1, kElements / std::max<int64_t>(1, t.numel() / t.size(0)));
+}
+
+/// Copies the stored weight into `to`, a contiguous tensor of its shape.
+void read(const TensorPlace& place, const at::Tensor& to) {
+  const at::ScalarType stored = scalar_type(place.dtype);
+  const at::Tensor bytes = at::empty({static_cast<int64_t>(place.size_bytes)}, at::kByte);
+  read_bytes(place, bytes.data_ptr());
+  const std::vector<int64_t>& sizes = place.sizes.empty() ? place.shape : place.sizes;
+  const at::Tensor flat = bytes.view(stored);
+  const at::Tensor from =
+      place.strides.empty() ? flat.view(sizes) : flat.as_strided(sizes, place.strides);
+  const at::Tensor target = to.view(sizes);
+  for (int64_t row = 0, step = rows_at_once(from); row < from.size(0); row += step) {
+    const int64_t n = std::min(step, from.size(0) - row);
+    const at::Tensor part = target.narrow(0, row, n);
+    part.copy_(from.narrow(0, row, n));
+    if (!at::isfinite(part).all().item<bool>())
+      throw Error(place.file + ": weight " + place.name + " holds NaN or infinite numbers");
   }
-  return weight.to(device);
 }
 
 /// Sum of the block's four uniform numbers, shifted and scaled to standard deviation 0.02.
@@ -41,60 +174,61 @@ float bell(uint64_t seed, uint32_t tensor, uint64_t element) {
   return static_cast<float>((sum / 4294967296.0 - 2.0) * (0.02 / kDeviation));
 }
 
+void draw(const at::Tensor& weight, uint64_t seed, uint32_t tensor) {
+  const int64_t width = weight.numel() / weight.size(0), step = rows_at_once(weight);
+  at::Tensor rows = at::empty({std::min(step, weight.size(0)) * width}, at::kFloat);
+  float* const values = rows.data_ptr<float>();
+  for (int64_t row = 0; row < weight.size(0); row += step) {
+    const int64_t n = std::min(step, weight.size(0) - row);
+    at::parallel_for(0, n * width, 4096, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i)
+        values[i] = bell(seed, tensor, static_cast<uint64_t>(row * width + i));
+    });
+    const at::Tensor part = weight.narrow(0, row, n);
+    part.copy_(rows.narrow(0, 0, n * width).view(part.sizes()));
+  }
+}
+
 }  // namespace
 
 Model make_model(const Config& config, const std::vector<at::Tensor>& weights) {
   const std::vector<WeightShape> shapes = weight_shapes(config);
   HC_CHECK(weights.size() == shapes.size());
-  size_t next = 0;
-  const auto take = [&] {
-    HC_CHECK(weights[next].sizes() == at::IntArrayRef(shapes[next].shape));
-    return weights[next++];
-  };
-  Model model{.config = config, .weights = {}};
-  Weights& w = model.weights;
-  w.embedding = take();
-  for (int64_t i = 0; i < config.n_layers; ++i) {
-    LayerWeights layer;
-    layer.attn_norm.weight = take();
-    const at::Tensor q = take(), k = take(), v = take();
-    layer.qkv = at::cat({q, k, v});
-    layer.q = layer.qkv.narrow(0, 0, q.size(0));
-    layer.k = layer.qkv.narrow(0, q.size(0), k.size(0));
-    layer.v = layer.qkv.narrow(0, q.size(0) + k.size(0), v.size(0));
-    layer.o = take().contiguous();
-    layer.mlp_norm.weight = take();
-    const at::Tensor gate = take(), up = take();
-    layer.gate_up = at::cat({gate, up});
-    layer.gate = layer.gate_up.narrow(0, 0, gate.size(0));
-    layer.up = layer.gate_up.narrow(0, gate.size(0), up.size(0));
-    layer.down = take().contiguous();
-    w.layers.push_back(layer);
+  std::map<std::string, at::Tensor> given;
+  for (size_t i = 0; i < shapes.size(); ++i) {
+    HC_CHECK(weights[i].sizes() == at::IntArrayRef(shapes[i].shape));
+    given[shapes[i].name] = weights[i];
   }
-  w.final_norm.weight = take();
-  w.head = config.tied_head ? w.embedding : take().contiguous();
-  return model;
+  return model_of(config, {.has = [&](const std::string& name) { return given.count(name) > 0; },
+                           .take =
+                               [&](const std::vector<std::string>& names) {
+                                 if (names.size() == 1) return given.at(names[0]).contiguous();
+                                 std::vector<at::Tensor> parts;
+                                 for (const std::string& name : names)
+                                   parts.push_back(given.at(name));
+                                 return at::cat(parts);
+                               }});
 }
 
 Model load(const ModelFiles& files, at::ScalarType dtype, at::Device device) {
-  std::vector<at::Tensor> weights;
-  for (const TensorPlace& place : files.tensors) weights.push_back(read(place, dtype, device));
-  return make_model(files.config, weights);
+  const Empty empty = empty_model(files.config, dtype, device);
+  for (const TensorPlace& place : files.tensors) read(place, empty.places.at(place.name));
+  return empty.model;
 }
 
 Model random_model(const Config& config, uint64_t seed, at::ScalarType dtype, at::Device device) {
-  std::vector<at::Tensor> weights;
-  for (const auto& [name, shape] : weight_shapes(config)) {
-    const auto tensor = static_cast<uint32_t>(weights.size());
-    at::Tensor weight = at::full(shape, 1.0, at::kFloat);
-    if (shape.size() > 1) {
-      float* const values = weight.data_ptr<float>();
-      for (int64_t i = 0; i < weight.numel(); ++i)
-        values[i] = bell(seed, tensor, static_cast<uint64_t>(i));
+  const Empty empty = empty_model(config, dtype, device);
+  uint32_t tensor = 0;
+  for (const WeightShape& shape : weight_shapes(config)) {
+    const at::Tensor& weight = empty.places.at(shape.name);
+    if (shape.name.ends_with("norm")) {
+      weight.fill_(1);
+    } else {
+      draw(weight, seed, tensor);
     }
-    weights.push_back(weight.to(dtype).to(device));
+    ++tensor;
   }
-  return make_model(config, weights);
+  return empty.model;
 }
 
 }  // namespace headcount::models
