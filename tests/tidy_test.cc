@@ -19,9 +19,9 @@ std::string folder_of(const std::string& path) {
   static const std::regex run_side("experiments/(run/.*|kinds/[^/]+/run(_test)?\\.cc)");
   if (std::regex_match(path, run_side)) return "experiments/run";
   for (const char* folder :
-       {"cluster/transport", "cluster/process", "models/files", "experiments/metrics",
-        "experiments/datasets", "worker/runner", "schemas", "store", "experiments", "models",
-        "coordinator", "worker", "cli", "tests", "bench"}) {
+       {"cluster/transport", "cluster/process", "models/files", "models/tokenizers",
+        "experiments/metrics", "experiments/datasets", "worker/runner", "schemas", "store",
+        "experiments", "models", "coordinator", "worker", "cli", "tests", "bench"}) {
     if (path.rfind(std::string(folder) + "/", 0) == 0) return folder;
   }
   return "";
@@ -33,8 +33,9 @@ const std::map<std::string, std::set<std::string>> kMayInclude = {
     {"cluster/transport", {"schemas"}},
     {"cluster/process", {"schemas"}},
     {"models/files", {"schemas"}},
+    {"models/tokenizers", {"schemas"}},
     {"experiments/metrics", {"schemas"}},
-    {"experiments/datasets", {"schemas", "models/files"}},
+    {"experiments/datasets", {"schemas", "models/files", "models/tokenizers"}},
     {"experiments", {"schemas", "experiments/metrics", "experiments/datasets", "models/files"}},
     {"models", {"schemas", "models/files"}},
     {"experiments/run",
@@ -46,10 +47,11 @@ const std::map<std::string, std::set<std::string>> kMayInclude = {
     {"worker", {"schemas", "cluster/transport", "cluster/process"}},
     {"worker/runner",
      {"schemas", "cluster/process", "experiments/run", "experiments", "experiments/datasets",
-      "models", "models/files"}},
+      "models", "models/files", "models/tokenizers"}},
     {"cli",
      {"schemas", "store", "experiments", "experiments/datasets", "experiments/metrics",
-      "models/files", "coordinator", "worker", "cluster/process", "cluster/transport"}},
+      "models/files", "models/tokenizers", "coordinator", "worker", "cluster/process",
+      "cluster/transport"}},
 };
 
 struct Include {
