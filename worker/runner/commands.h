@@ -64,9 +64,12 @@ struct GenerateOptions {
 };
 int generate(const GenerateOptions& options);
 
-/// `verify DIR`: reads every weight; prints shape and fingerprint.
+/// `verify DIR`: reads every weight; with a golden (its own golden.json where it has one) compares
+/// what the published code computed. Status 1 where any quantity exceeds its tolerance.
 struct VerifyOptions {
-  std::string model, format = "text";
+  std::string model, golden, text, dtype = "float32", format = "text";
+  bool witness = false;  // the plain transformer too
+  ComputeOptions compute;
 };
 int verify(const VerifyOptions& options);
 

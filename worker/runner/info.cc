@@ -1,4 +1,4 @@
-// `verify` and `info`: what a model directory and this machine hold.
+// `info`: what this machine holds.
 #include <ATen/ops/mm.h>
 #include <ATen/ops/ones.h>
 
@@ -32,32 +32,6 @@ double product_speed() {
 }
 
 }  // namespace
-
-int verify(const VerifyOptions& options) {
-  const Opened opened = open(options.model, "float32", {});  // reads every weight; NaN is refused
-  const models::Config& config = opened.files.config;
-  const std::string fingerprint = models::fingerprint(opened.files);
-  if (options.format == "json") {
-    std::printf("%s\n", ordered_json{{"model", options.model},
-                                     {"fingerprint", fingerprint},
-                                     {"family", config.family},
-                                     {"n_layers", config.n_layers},
-                                     {"n_heads", config.n_heads},
-                                     {"n_kv_heads", config.n_kv_heads},
-                                     {"d_model", config.d_model},
-                                     {"vocab_size", config.vocab_size},
-                                     {"tensors", opened.files.tensors.size()}}
-                            .dump()
-                            .c_str());
-    return 0;
-  }
-  std::printf(
-      "%s is sound: %s, %lld layers of %lld heads, width %lld, %zu tensors, all finite\n%s\n",
-      options.model.c_str(), config.family.c_str(), static_cast<long long>(config.n_layers),
-      static_cast<long long>(config.n_heads), static_cast<long long>(config.d_model),
-      opened.files.tensors.size(), fingerprint.c_str());
-  return 0;
-}
 
 int info(const InfoOptions& options) {
   make_deterministic(options.compute.threads);

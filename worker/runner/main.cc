@@ -157,11 +157,26 @@ CLI::App* add_generate(CLI::App& app, Options& options) {
 }
 
 CLI::App* add_verify(CLI::App& app, Options& options) {
+  VerifyOptions& verify = options.verify;
   CLI::App* command = app.add_subcommand(
-      "verify", "Read every weight of a model: shapes, finite numbers, fingerprint.");
-  command->add_option("MODEL", options.verify.model, "a model directory, or builtin:NAME")
-      ->required();
-  add_format(*command, options.verify.format);
+      "verify",
+      "Read every weight of a model (shapes, finite numbers, fingerprint) and compare its logits, "
+      "losses, gate gradients and path integrals with those its published code computed. Status 1 "
+      "where a difference exceeds its tolerance.");
+  command->add_option("MODEL", verify.model, "a model directory, or builtin:NAME")->required();
+  command->add_option("--golden", verify.golden,
+                      "what to compare with; the model's own golden.json or golden_masked_ce.json "
+                      "where it has one, else weights only are checked");
+  command->add_option("--text", verify.text,
+                      "the text a golden_masked_ce.json is cut from, where no folder above it has "
+                      "lm_text/tinyshakespeare.txt");
+  command->add_option("--dtype", verify.dtype, "float64, float32, bfloat16 or float16")
+      ->check(CLI::IsMember({"float64", "float32", "bfloat16", "float16"}))
+      ->capture_default_str();
+  command->add_flag("--witness", verify.witness,
+                    "the plain transformer and autograd too, not the fast path alone");
+  add_format(*command, verify.format);
+  add_compute(*command, verify.compute);
   return command;
 }
 
