@@ -55,7 +55,7 @@ void write_masked(const fs::path& directory, int64_t n_layers, int64_t n_heads) 
       bytes *= static_cast<size_t>(extent);
       shape += (shape.empty() ? "" : ",") + number(extent);
     }
-    header += (size == 0 ? "\"" : ",\"") + models::llada_name(weight.name) +
+    header += (size == 0 ? "\"" : ",\"") + models::published_name(config, weight.name) +
               R"(":{"dtype":"F32","shape":[)" + shape + R"(],"data_offsets":[)" +
               std::to_string(size) + "," + std::to_string(size + bytes) + "]}";
     size += bytes;

@@ -229,7 +229,7 @@ ModelFiles open_model(const std::string& path) {
                     ? directory + " is a file; a model is a directory"
                     : "the model directory " + directory + " does not exist");
   }
-  if (fs::exists(fs::path(directory) / "config.json", error)) return open_llada(directory);
+  if (fs::exists(fs::path(directory) / "config.json", error)) return open_huggingface(directory);
 
   std::vector<std::string> bins;
   for (const fs::directory_entry& entry : fs::directory_iterator(directory, error)) {

@@ -104,8 +104,9 @@ struct TensorPlace {
 struct ModelFiles {
   std::string directory;
   Config config;
-  std::vector<TensorPlace> tensors;
-  std::string tokenizer;  // path of a tokenizer file, or empty
+  std::vector<TensorPlace> tensors;     // in the order of weight_shapes
+  std::vector<std::string> extra = {};  // names of tensors in the files that are no weights of it
+  std::string tokenizer;                // path of a tokenizer file, or empty
 };
 
 /// A weight every model of this shape has: its canonical name and its shape. In order, where the
@@ -121,9 +122,9 @@ struct WeightShape {
 };
 std::vector<WeightShape> weight_shapes(const Config& config);
 
-/// The name LLaDA's published files give a weight ("layers.3.q":
-/// "model.transformer.blocks.3.q_proj.weight").
-std::string llada_name(const std::string& canonical);
+/// The name the files of config.family usually give a weight (of a llada "layers.3.q":
+/// "model.transformer.blocks.3.q_proj.weight"). Weights stored inside another have that one's name.
+std::string published_name(const Config& config, const std::string& canonical);
 
 /// Opens `path`: "builtin:NAME" (models/builtin/NAME, see builtin_directory) or a directory.
 /// Throws Error, in one sentence naming the file, for anything missing, truncated, misshapen or of

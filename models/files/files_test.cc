@@ -79,6 +79,7 @@ json tiny_config() {
 
 Config tiny_shape() {
   Config c;
+  c.family = "llada";
   c.n_layers = 1;
   c.n_heads = 4;
   c.n_kv_heads = 2;
@@ -95,7 +96,7 @@ std::string tiny_weights(const std::function<void(json&)>& change = {}) {
   for (const auto& [name, shape] : weight_shapes(tiny_shape())) {
     uint64_t size = 4;
     for (const int64_t extent : shape) size *= static_cast<uint64_t>(extent);
-    header[llada_name(name)] = {
+    header[published_name(tiny_shape(), name)] = {
         {"dtype", "F32"}, {"shape", shape}, {"data_offsets", {end, end + size}}};
     end += size;
   }
@@ -173,7 +174,7 @@ TEST_F(Files, RefusesWhatIsNoModelDirectory) {
   EXPECT_THAT(error_of([&] { open_model("builtin:../x"); }), HasSubstr("names no built-in model"));
   write("config.json", tiny_config().dump());
   EXPECT_THAT(error_of([&] { open_model(directory_); }),
-              HasSubstr("cannot open " + directory_ + "/model.safetensors"));
+              HasSubstr(directory_ + " has no weights"));
 }
 
 TEST_F(Files, RefusesTensorsTheConfigDoesNotMean) {
@@ -205,7 +206,7 @@ TEST_F(Files, ReadsShardsThroughTheirIndex) {
   write("config.json", tiny_config().dump());
   json map = json::object();
   for (const auto& [name, shape] : weight_shapes(tiny_shape()))
-    map[llada_name(name)] = "part.safetensors";
+    map[published_name(tiny_shape(), name)] = "part.safetensors";
   write("part.safetensors", tiny_weights());
   write("model.safetensors.index.json", json{{"weight_map", map}}.dump());
   EXPECT_EQ(open_model(directory_).tensors.size(), weight_shapes(tiny_shape()).size());

@@ -9,9 +9,9 @@
 
 namespace headcount::models {
 
-/// A Hugging Face directory: config.json of model_type llada, model.safetensors or shards with an
-/// index.
-ModelFiles open_llada(const std::string& directory);
+/// A Hugging Face directory: config.json of a known family (families.h), model.safetensors or
+/// shards with an index.
+ModelFiles open_huggingface(const std::string& directory);
 
 /// A llama2.c version-0 file: 7 x int32 header, then float32 tensors in run.c's order; tok*.bin of
 /// the same directory beside it.

@@ -62,7 +62,7 @@ std::string safetensors(const Config& config, const std::vector<at::Tensor>& wei
     HC_CHECK(narrow.sizes() == at::IntArrayRef(shape.shape));
     const size_t begin = data.size();
     data.append(static_cast<const char*>(narrow.data_ptr()), narrow.nbytes());
-    header[llada_name(shape.name)] = {
+    header[published_name(config, shape.name)] = {
         {"dtype", "BF16"}, {"shape", shape.shape}, {"data_offsets", {begin, data.size()}}};
   }
   std::string text = header.dump();

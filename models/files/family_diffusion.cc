@@ -1,0 +1,124 @@
+// LLaDA (an OLMo-style block, bidirectional) and tinydiff (weightless norms, squared ReLU, a table
+// of noise levels): the masked-diffusion families with names of their own.
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "models/files/families.h"
+#include "schemas/error.h"
+
+namespace headcount::models {
+namespace {
+
+void need_llama_block(const JsonReader& r) {
+  r.need("block_type", r.text_or("block_type", "llama") == "llama");
+  r.need("block_group_size", r.integer_or("block_group_size", 1) == 1);
+  r.need("layer_norm_type", r.text_or("layer_norm_type", "rms") == "rms");
+  r.need("layer_norm_with_affine", r.flag_or("layer_norm_with_affine", true));
+  r.need("activation_type", r.text_or("activation_type", "silu") == "silu");
+  r.need("rope", r.flag_or("rope", true));
+  for (const char* key :
+       {"alibi", "bias_for_layer_norm", "scale_logits", "input_emb_norm", "attention_layer_norm"})
+    r.need(key, !r.flag_or(key, false));
+  r.need("clip_qkv", !r.has("clip_qkv"));
+  r.need("rope_scaling", !r.has("rope_scaling"));
+}
+
+Config llada(const JsonReader& r) {
+  need_llama_block(r);
+  Config c;
+  c.family = "llada";
+  c.n_layers = r.integer("n_layers");
+  c.n_heads = r.integer("n_heads");
+  c.n_kv_heads =
+      r.integer_or("n_kv_heads", r.flag_or("multi_query_attention", false) ? 1 : c.n_heads);
+  c.d_model = r.integer("d_model");
+  c.d_head = c.n_heads > 0 ? c.d_model / c.n_heads : 0;
+  c.d_mlp =
+      r.has("mlp_hidden_size")
+          ? r.integer("mlp_hidden_size")
+          : static_cast<int64_t>(r.number_or("mlp_ratio", 4) * static_cast<double>(c.d_model));
+  c.vocab_size = r.integer_or("embedding_size", r.integer("vocab_size"));
+  r.need("embedding_size", c.vocab_size >= r.integer("vocab_size"));
+  c.max_positions = r.integer("max_sequence_length");
+  c.norm_eps = r.number_or("rms_norm_eps", 1e-5);
+  c.rope_theta = r.number_or("rope_theta", 1e4);
+  const bool bias = r.flag_or("include_bias", false);
+  c.o_bias = c.mlp_bias = bias;
+  c.qkv_bias = bias || r.flag_or("include_qkv_bias", false);
+  c.tied_head = r.flag_or("weight_tying", false);
+  c.head_bias = bias && !c.tied_head;
+  c.mask_id = r.integer("mask_token_id");
+  r.need("mask_token_id", c.mask_id >= 0);
+  read_special_ids(r, c);
+  return c;
+}
+
+Config tinydiff(const JsonReader& r) {
+  Config c;
+  c.family = "tinydiff";
+  c.n_layers = r.integer("n_layers");
+  c.n_heads = c.n_kv_heads = r.integer("n_heads");
+  c.d_model = r.integer("d_model");
+  c.d_head = c.n_heads > 0 ? c.d_model / c.n_heads : 0;
+  c.d_mlp = r.integer("d_mlp");
+  c.vocab_size = r.integer("vocab_size");
+  c.max_positions = r.integer("max_positions");
+  c.n_time_steps = r.integer("n_time_steps");
+  c.norm_eps = r.number_or("norm_eps", 0x1p-23);
+  c.norm_weight = false;
+  c.embedding_norm = true;
+  c.qk_norm = true;
+  c.qk_norm_weight = false;
+  c.gated_mlp = false;
+  c.activation = Activation::kReluSquared;
+  c.mask_id = r.integer("mask_token_id");
+  r.need("mask_token_id", c.mask_id >= 0);
+  return c;
+}
+
+Stored stored_llada(const std::string& canonical) {
+  static const std::map<std::string, std::string> kParts = {
+      {"attn_norm", "attn_norm"}, {"q", "q_proj"},         {"k", "k_proj"},     {"v", "v_proj"},
+      {"o", "attn_out"},          {"mlp_norm", "ff_norm"}, {"gate", "ff_proj"}, {"up", "up_proj"},
+      {"down", "ff_out"}};
+  const auto [layer, part] = split(canonical);
+  const auto [base, suffix] = split_bias(part);
+  if (canonical == "embedding") return {.name = "wte.weight"};
+  if (canonical == "final_norm") return {.name = "ln_f.weight"};
+  if (base == "head") return {.name = "ff_out" + suffix};
+  return {.name = "blocks." + layer + "." + kParts.at(base) + suffix};
+}
+
+Stored stored_tinydiff(const std::string& canonical) {
+  static const std::map<std::string, std::string> kParts = {
+      {"q", "attn.c_q"},    {"k", "attn.c_k"},  {"v", "attn.c_v"},
+      {"o", "attn.c_proj"}, {"up", "mlp.c_fc"}, {"down", "mlp.c_proj"}};
+  if (canonical == "embedding") return {.name = "token_emb.weight"};
+  if (canonical == "times") return {.name = "time_emb.weight"};
+  if (canonical == "head") return {.name = "output_head.weight"};
+  const auto [layer, part] = split(canonical);
+  return {.name = "blocks." + layer + "." + kParts.at(part) + ".weight"};
+}
+
+}  // namespace
+
+Family llada_family() {
+  return {.architecture = "LLaDAModelLM",
+          .model_type = "llada",
+          .config = llada,
+          .stored = stored_llada,
+          .prefixes = {"model.transformer.", "transformer.", ""},
+          .head_has_prefix = true,
+          .buffers = {}};
+}
+
+Family tinydiff_family() {
+  return {.architecture = "TinyDiff",
+          .model_type = "tinydiff",
+          .config = tinydiff,
+          .stored = stored_tinydiff,
+          .prefixes = {""},
+          .buffers = {}};
+}
+
+}  // namespace headcount::models
