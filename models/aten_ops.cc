@@ -2,37 +2,45 @@
 // loops.
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/erf.h>
 #include <ATen/ops/exp.h>
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/logsumexp.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/ones.h>
+#include <ATen/ops/relu.h>
 #include <ATen/ops/rsqrt.h>
 #include <ATen/ops/sigmoid.h>
 #include <ATen/ops/stack.h>
 
 #include <cmath>
 #include <limits>
+#include <numbers>
 
 #include "models/kernels.h"
 
 namespace headcount::models {
 namespace {
 
-/// Turns x [rows, heads, d_head] by the angles of `position` (`sign` -1: back), in the tables'
-/// dtype.
+/// Turns the leading pairs of x [rows, heads, d_head] by the angles of `position` (`sign` -1:
+/// back), in the tables' dtype.
 at::Tensor rotate(const at::Tensor& x, const RotaryTables& tables, const at::Tensor& position,
                   RotaryStyle style, double sign) {
   const at::Tensor w = x.to(tables.cos.scalar_type());
+  const int64_t half = tables.cos.size(1), rest = x.size(-1) - 2 * half;
+  if (half == 0) return w;
   const at::Tensor cos = tables.cos.index_select(0, position).unsqueeze(1);
   const at::Tensor sin = tables.sin.index_select(0, position).unsqueeze(1) * sign;
-  const int64_t half = x.size(-1) / 2;
   const bool split = style == RotaryStyle::kHalfSplit;
-  const at::Tensor pairs = split ? w.unflatten(-1, at::IntArrayRef({2, half})).transpose(-1, -2)
-                                 : w.unflatten(-1, at::IntArrayRef({half, 2}));
+  const at::Tensor turning = w.narrow(-1, 0, 2 * half);
+  const at::Tensor pairs = split
+                               ? turning.unflatten(-1, at::IntArrayRef({2, half})).transpose(-1, -2)
+                               : turning.unflatten(-1, at::IntArrayRef({half, 2}));
   const at::Tensor a = pairs.select(-1, 0), b = pairs.select(-1, 1);
   const at::Tensor turned = at::stack({a * cos - b * sin, b * cos + a * sin}, -1);
-  return (split ? turned.transpose(-1, -2) : turned).flatten(-2);
+  const at::Tensor rows = (split ? turned.transpose(-1, -2) : turned).flatten(-2);
+  return rest == 0 ? rows : at::cat({rows, w.narrow(-1, 2 * half, rest)}, -1);
 }
 
 /// Consecutive sequences of equal size, computed together.
@@ -100,11 +108,11 @@ Scores scores_of(const AttentionOp& op, const Run& run) {
                     c.n_kv_heads)
             .repeat_interleave(group, 1);
   s.scores = at::matmul(s.q, s.k.transpose(-1, -2)) / std::sqrt(static_cast<double>(c.d_head));
-  if (c.causal) {
-    const at::Tensor q_at = s.q_position.reshape({run.size, 1, -1, 1}),
-                     k_at = s.k_position.narrow(0, 0, n_keys);
-    s.scores = s.scores.masked_fill(k_at > q_at, -std::numeric_limits<double>::infinity());
-  }
+  const at::Tensor q_at = s.q_position.reshape({run.size, 1, -1, 1}),
+                   k_at = s.k_position.narrow(0, 0, n_keys);
+  constexpr double kUnseen = -std::numeric_limits<double>::infinity();
+  if (c.causal) s.scores = s.scores.masked_fill(k_at > q_at, kUnseen);
+  if (op.window > 0) s.scores = s.scores.masked_fill(k_at <= q_at - op.window, kUnseen);
   return s;
 }
 
@@ -114,37 +122,80 @@ at::Tensor gates_of(const AttentionOp& op, const Run& run, const at::Tensor& lik
   return op.gate.narrow(0, run.first, run.size).to(like.options()).unsqueeze(-1).unsqueeze(-1);
 }
 
+/// f(x) and, where asked for, f'(x), in x's dtype.
+struct Activated {
+  at::Tensor value, slope;
+};
+Activated activated(Activation activation, const at::Tensor& x, bool with_slope) {
+  const at::Tensor none;
+  switch (activation) {
+    case Activation::kSilu: {
+      const at::Tensor sigmoid = at::sigmoid(x);
+      return {x * sigmoid, with_slope ? sigmoid * (1 + x * (1 - sigmoid)) : none};
+    }
+    case Activation::kGelu: {
+      const at::Tensor below = 0.5 * (1 + at::erf(x * std::numbers::sqrt2 / 2));
+      const double density = std::numbers::inv_sqrtpi / std::numbers::sqrt2;
+      return {x * below, with_slope ? below + x * density * at::exp(-0.5 * x * x) : none};
+    }
+    case Activation::kGeluTanh: {
+      const double rate = std::numbers::sqrt2 * std::numbers::inv_sqrtpi;
+      const at::Tensor below = at::sigmoid(2 * rate * (x + 0.044715 * x * x * x));
+      return {x * below, with_slope
+                             ? below + 2 * x * below * (1 - below) * rate * (1 + 0.134145 * x * x)
+                             : none};
+    }
+    case Activation::kRelu:
+      return {at::relu(x), with_slope ? (x > 0).to(x.scalar_type()) : none};
+    case Activation::kReluSquared:
+      return {at::relu(x) * at::relu(x), with_slope ? 2 * at::relu(x) : none};
+  }
+  return {};
+}
+
 class AtenOps : public Ops {
  public:
-  void rms_norm(const at::Tensor& x, const at::Tensor& delta, const at::Tensor& weight, double eps,
-                at::Tensor& sum, at::Tensor& normed, at::Tensor& inverse) const override {
+  void norm(const NormOp& op, const at::Tensor& x, const at::Tensor& delta, at::Tensor& sum,
+            at::Tensor& normed, NormTape& tape) const override {
     if (delta.defined()) sum.copy_(x + delta);
-    const at::Tensor w = (delta.defined() ? sum : x).to(inverse.scalar_type());
-    inverse.copy_(at::rsqrt((w * w).mean(-1) + eps));
-    normed.copy_((w * inverse.unsqueeze(1)).to(x.scalar_type()) * weight);
+    at::Tensor w = (delta.defined() ? sum : x).to(tape.inverse.scalar_type());
+    if (op.kind == NormKind::kLayer) {
+      tape.mean.copy_(w.mean(-1));
+      w = w - tape.mean.unsqueeze(1);
+    }
+    tape.inverse.copy_(at::rsqrt((w * w).mean(-1) + op.eps));
+    const at::Tensor scaled =
+        (w * tape.inverse.unsqueeze(1)).to(x.scalar_type()) * op.weights.weight;
+    normed.copy_(op.weights.bias.defined() ? scaled + op.weights.bias : scaled);
   }
 
-  void rms_norm_backward(const at::Tensor& d_normed, const at::Tensor& x, const at::Tensor& weight,
-                         const at::Tensor& inverse, at::Tensor& d_x) const override {
-    const at::ScalarType dtype = inverse.scalar_type();
-    const at::Tensor scale = inverse.unsqueeze(1), unit = x.to(dtype) * scale;
-    const at::Tensor d_unit = d_normed.to(dtype) * weight.to(dtype);
-    d_x.copy_(d_x.to(dtype) + (d_unit - unit * (d_unit * unit).mean(-1, true)) * scale);
+  void norm_backward(const NormOp& op, const at::Tensor& d_normed, const at::Tensor& x,
+                     const NormTape& tape, at::Tensor& d_x) const override {
+    const at::ScalarType dtype = tape.inverse.scalar_type();
+    const at::Tensor scale = tape.inverse.unsqueeze(1);
+    at::Tensor unit = x.to(dtype);
+    if (op.kind == NormKind::kLayer) unit = unit - tape.mean.unsqueeze(1);
+    unit = unit * scale;
+    at::Tensor d_unit = d_normed.to(dtype) * op.weights.weight.to(dtype);
+    const at::Tensor along = unit * (d_unit * unit).mean(-1, true);
+    if (op.kind == NormKind::kLayer) d_unit = d_unit - d_unit.mean(-1, true);
+    d_x.copy_(d_x.to(dtype) + (d_unit - along) * scale);
   }
 
-  void swiglu(const at::Tensor& gate_up, at::Tensor& out) const override {
-    const at::Tensor w = gate_up.to(wide(out.scalar_type()));
-    const at::Tensor g = w.narrow(1, 0, out.size(1)), up = w.narrow(1, out.size(1), out.size(1));
-    out.copy_(g * at::sigmoid(g) * up);
+  void activate(const Config& config, const at::Tensor& in, at::Tensor& out) const override {
+    const int64_t d = out.size(1);
+    const at::Tensor w = in.to(wide(out.scalar_type()));
+    const at::Tensor value = activated(config.activation, w.narrow(1, 0, d), false).value;
+    out.copy_(config.gated_mlp ? value * w.narrow(1, d, d) : value);
   }
 
-  void swiglu_backward(const at::Tensor& d_out, const at::Tensor& gate_up,
-                       at::Tensor& d_gate_up) const override {
+  void activate_backward(const Config& config, const at::Tensor& d_out, const at::Tensor& in,
+                         at::Tensor& d_in) const override {
     const int64_t d = d_out.size(1);
-    const at::Tensor w = gate_up.to(wide(d_out.scalar_type())), grad = d_out.to(w.scalar_type());
-    const at::Tensor g = w.narrow(1, 0, d), up = w.narrow(1, d, d), sigmoid = at::sigmoid(g);
-    d_gate_up.narrow(1, 0, d).copy_(grad * up * sigmoid * (1 + g * (1 - sigmoid)));
-    d_gate_up.narrow(1, d, d).copy_(grad * g * sigmoid);
+    const at::Tensor w = in.to(wide(d_out.scalar_type())), grad = d_out.to(w.scalar_type());
+    const auto [value, slope] = activated(config.activation, w.narrow(1, 0, d), true);
+    d_in.narrow(1, 0, d).copy_(config.gated_mlp ? grad * w.narrow(1, d, d) * slope : grad * slope);
+    if (config.gated_mlp) d_in.narrow(1, d, d).copy_(grad * value);
   }
 
   void attention(const AttentionOp& op, at::Tensor& z, at::Tensor& gated,

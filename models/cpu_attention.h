@@ -11,31 +11,34 @@ namespace {
 constexpr int64_t kQueryBlock =
     48;  // queries whose score rows are in cache together; a multiple of every kTileRows
 
-/// Turns one head's row by its position's angles (`sign` -1: back), times `scale`.
+/// Turns one head's row by its position's angles (`sign` -1: back), times `scale`: its first
+/// n_turning elements; the others are only scaled.
 template <class T, class A>
-inline void rotate_in(const T* from, int64_t d_head, bool interleaved, const A* cos_row,
-                      const A* sin_row, A scale, A* to) {
-  const int64_t half = d_head / 2;
-  const int64_t step = interleaved ? 2 : 1, other = interleaved ? 1 : half;
+inline void rotate_in(const AttentionTask<T>& t, const T* from, const A* cos_row, const A* sin_row,
+                      A scale, A* to) {
+  const int64_t half = t.n_turning / 2;
+  const int64_t step = t.interleaved ? 2 : 1, other = t.interleaved ? 1 : half;
 #pragma omp simd
   for (int64_t i = 0; i < half; ++i) {
     const A a = get(from[i * step]), b = get(from[i * step + other]);
     to[i * step] = (a * cos_row[i] - b * sin_row[i]) * scale;
     to[i * step + other] = (b * cos_row[i] + a * sin_row[i]) * scale;
   }
+  for (int64_t i = t.n_turning; i < t.d_head; ++i) to[i] = get(from[i]) * scale;
 }
 
 template <class T, class A>
-inline void rotate_back(const A* from, int64_t d_head, bool interleaved, const A* cos_row,
+inline void rotate_back(const AttentionTask<T>& t, const A* from, const A* cos_row,
                         const A* sin_row, A scale, T* to) {
-  const int64_t half = d_head / 2;
-  const int64_t step = interleaved ? 2 : 1, other = interleaved ? 1 : half;
+  const int64_t half = t.n_turning / 2;
+  const int64_t step = t.interleaved ? 2 : 1, other = t.interleaved ? 1 : half;
 #pragma omp simd
   for (int64_t i = 0; i < half; ++i) {
     const A a = from[i * step], b = from[i * step + other];
     put(to[i * step], (a * cos_row[i] + b * sin_row[i]) * scale);
     put(to[i * step + other], (b * cos_row[i] - a * sin_row[i]) * scale);
   }
+  for (int64_t i = t.n_turning; i < t.d_head; ++i) put(to[i], from[i] * scale);
 }
 
 /// Pieces of one task's scratch. Rows of k, v, d_k, d_v and of the query block are d_wide apart,
@@ -81,11 +84,11 @@ template <class T>
 void pack_keys_and_values(const AttentionTask<T>& t, const Scratch<Wide<T>>& s,
                           bool values_transposed) {
   using A = Wide<T>;
-  const int64_t half = t.d_head / 2;
+  const int64_t half = t.n_turning / 2;
   for (int64_t j = 0; j < t.n_keys; ++j) {
-    rotate_in(t.k + j * t.kv_stride, t.d_head, t.interleaved, t.cos + j * half, t.sin + j * half,
-              A(1), s.k + j * s.d_wide);
-    const T* const v = t.v + j * t.kv_stride;
+    rotate_in(t, t.k + j * t.k_stride, t.cos + j * half, t.sin + j * half, A(1),
+              s.k + j * s.d_wide);
+    const T* const v = t.v + j * t.v_stride;
 #pragma omp simd
     for (int64_t i = 0; i < t.d_head; ++i) s.v[j * s.d_wide + i] = get(v[i]);
   }
@@ -98,13 +101,13 @@ template <class T>
 void pack_queries(const AttentionTask<T>& t, const Scratch<Wide<T>>& s, int64_t head, int64_t begin,
                   int64_t n) {
   using A = Wide<T>;
-  const int64_t half = t.d_head / 2;
+  const int64_t half = t.n_turning / 2;
   const A scale = static_cast<A>(1.0 / sqrt(static_cast<double>(t.d_head)));
   for (int64_t i = 0; i < n; ++i) {
     const int64_t at = t.q_position[begin + i];
     A* const row = s.q + i * s.d_wide;
-    rotate_in(t.q + (begin + i) * t.q_stride + head * t.d_head, t.d_head, t.interleaved,
-              t.cos + at * half, t.sin + at * half, scale, row);
+    rotate_in(t, t.q + (begin + i) * t.q_stride + head * t.d_head, t.cos + at * half,
+              t.sin + at * half, scale, row);
   }
 }
 
@@ -114,6 +117,13 @@ inline int64_t visible(const AttentionTask<T>& t, int64_t i) {
   if (!t.causal) return t.n_keys;
   const int64_t upto = t.q_position[i] + 1;
   return upto < t.n_keys ? upto : t.n_keys;
+}
+
+/// The first key query i of the task may look at.
+template <class T>
+inline int64_t first_visible(const AttentionTask<T>& t, int64_t i) {
+  const int64_t before = t.q_position[i] + 1 - t.window;
+  return t.window > 0 && before > 0 ? before : 0;
 }
 
 /// The most keys any query of the block may look at.
@@ -154,16 +164,17 @@ void attention(const AttentionTask<T>& t) {
       A share[kQueryBlock];
       for (int64_t i = 0; i < n; ++i) {
         A* const row = s.scores + i * s.n_wide;
-        const int64_t seen = visible(t, begin + i);
-        A top = row[0];
+        const int64_t first = first_visible(t, begin + i), seen = visible(t, begin + i);
+        A top = row[first];
 #pragma omp simd reduction(max : top)
-        for (int64_t j = 0; j < seen; ++j) top = row[j] > top ? row[j] : top;
+        for (int64_t j = first; j < seen; ++j) top = row[j] > top ? row[j] : top;
         A sum = 0;
 #pragma omp simd reduction(+ : sum)
-        for (int64_t j = 0; j < seen; ++j) {
+        for (int64_t j = first; j < seen; ++j) {
           row[j] = exponential(row[j] - top);
           sum += row[j];
         }
+        for (int64_t j = 0; j < first; ++j) row[j] = 0;
         for (int64_t j = seen; j < keys; ++j) row[j] = 0;
         share[i] = A(1) / sum;
         t.log_sum[(begin + i) * t.log_sum_stride + head] =
@@ -224,12 +235,13 @@ void softmax_backward(const AttentionTask<T>& t, const Scratch<Wide<T>>& s, int6
   for (int64_t i = 0; i < n; ++i) {
     A *const pattern = s.scores + i * s.n_wide, *const grad = s.d_scores + i * s.n_wide;
     const A log_sum = t.log_sum[(begin + i) * t.log_sum_stride + head], mean = along[i];
-    const int64_t seen = visible(t, begin + i);
+    const int64_t first = first_visible(t, begin + i), seen = visible(t, begin + i);
 #pragma omp simd
-    for (int64_t j = 0; j < seen; ++j) {
+    for (int64_t j = first; j < seen; ++j) {
       pattern[j] = exponential(pattern[j] - log_sum);
       grad[j] = pattern[j] * (grad[j] - mean);
     }
+    for (int64_t j = 0; j < first; ++j) pattern[j] = grad[j] = 0;
     for (int64_t j = seen; j < keys; ++j) pattern[j] = grad[j] = 0;
   }
 }
@@ -238,7 +250,7 @@ template <class T>
 void attention_backward(const AttentionTask<T>& t) {
   using A = Wide<T>;
   const Scratch<A> s(t.scratch, t.n_keys, t.d_head);
-  const int64_t half = t.d_head / 2;
+  const int64_t half = t.n_turning / 2;
   pack_keys_and_values(t, s, true);
   memset(s.d_k, 0, sizeof(A) * static_cast<size_t>(s.n_wide * s.d_wide));
   memset(s.d_v, 0, sizeof(A) * static_cast<size_t>(s.n_wide * s.d_wide));
@@ -297,15 +309,15 @@ void attention_backward(const AttentionTask<T>& t) {
                    .accumulate = true});
       for (int64_t i = 0; i < n; ++i) {
         const int64_t at = t.q_position[begin + i];
-        rotate_back(s.out + i * s.d_wide, t.d_head, t.interleaved, t.cos + at * half,
-                    t.sin + at * half, scale, t.d_q + (begin + i) * t.d_q_stride + head * t.d_head);
+        rotate_back(t, s.out + i * s.d_wide, t.cos + at * half, t.sin + at * half, scale,
+                    t.d_q + (begin + i) * t.d_q_stride + head * t.d_head);
       }
     }
   }
   for (int64_t j = 0; j < t.n_keys; ++j) {
-    rotate_back(s.d_k + j * s.d_wide, t.d_head, t.interleaved, t.cos + j * half, t.sin + j * half,
-                A(1), t.d_k + j * t.d_kv_stride);
-    T* const d_v = t.d_v + j * t.d_kv_stride;
+    rotate_back(t, s.d_k + j * s.d_wide, t.cos + j * half, t.sin + j * half, A(1),
+                t.d_k + j * t.d_k_stride);
+    T* const d_v = t.d_v + j * t.d_v_stride;
 #pragma omp simd
     for (int64_t i = 0; i < t.d_head; ++i) put(d_v[i], s.d_v[j * s.d_wide + i]);
   }

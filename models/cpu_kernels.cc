@@ -4,18 +4,18 @@
 // pick the AVX-512 copy for everyone.
 #include "models/cpu_kernels.h"
 
+#include "models/cpu_activations.h"
 #include "models/cpu_attention.h"
 #include "models/cpu_math.h"
 
 namespace headcount::models::HEADCOUNT_ARCH {
 namespace {
 
-template <class T>
-void rms_norm(const T* x, const T* delta, const T* weight, double eps, int64_t rows, int64_t d,
-              T* sum, T* normed, Wide<T>* inverse) {
+template <class T, bool kCenters>
+void norm(const T* x, const T* delta, const T* weight, const T* bias, double eps, int64_t rows,
+          int64_t d, T* sum, T* normed, Wide<T>* inverse, Wide<T>* mean) {
   using A = Wide<T>;
   for (int64_t r = 0; r < rows; ++r, x += d, normed += d) {
-    A squares = 0;
     const T* in = x;
     if (delta != nullptr) {
 #pragma omp simd
@@ -24,23 +24,44 @@ void rms_norm(const T* x, const T* delta, const T* weight, double eps, int64_t r
       delta += d;
       sum += d;
     }
+    A center = 0;
+    if constexpr (kCenters) {
+#pragma omp simd reduction(+ : center)
+      for (int64_t i = 0; i < d; ++i) center += get(in[i]);
+      center /= static_cast<A>(d);
+      mean[r] = center;
+    }
+    const auto centered = [center](T value) {
+      if constexpr (kCenters) return get(value) - center;
+      return get(value);
+    };
+    A squares = 0;
 #pragma omp simd reduction(+ : squares)
-    for (int64_t i = 0; i < d; ++i) squares += get(in[i]) * get(in[i]);
+    for (int64_t i = 0; i < d; ++i) squares += centered(in[i]) * centered(in[i]);
     const A scale =
         A(1) / static_cast<A>(sqrt(static_cast<double>(squares) / static_cast<double>(d) + eps));
     inverse[r] = scale;
+    if (bias == nullptr) {
 #pragma omp simd
-    for (int64_t i = 0; i < d; ++i) {
-      T unit;
-      put(unit, get(in[i]) * scale);
-      put(normed[i], get(unit) * get(weight[i]));
+      for (int64_t i = 0; i < d; ++i) {
+        T unit;
+        put(unit, centered(in[i]) * scale);
+        put(normed[i], get(unit) * get(weight[i]));
+      }
+    } else {
+#pragma omp simd
+      for (int64_t i = 0; i < d; ++i) {
+        T unit;
+        put(unit, centered(in[i]) * scale);
+        put(normed[i], get(unit) * get(weight[i]) + get(bias[i]));
+      }
     }
   }
 }
 
 template <class T>
 void rms_norm_backward(const T* d_normed, const T* x, const T* weight, const Wide<T>* inverse,
-                       int64_t rows, int64_t d, T* d_x) {
+                       const Wide<T>*, int64_t rows, int64_t d, T* d_x) {
   using A = Wide<T>;
   for (int64_t r = 0; r < rows; ++r, d_normed += d, x += d, d_x += d) {
     A along = 0;  // <d_normed * weight, x>
@@ -55,29 +76,66 @@ void rms_norm_backward(const T* d_normed, const T* x, const T* weight, const Wid
 }
 
 template <class T>
-void swiglu(const T* gate_up, int64_t rows, int64_t d, T* out) {
+void layer_norm_backward(const T* d_normed, const T* x, const T* weight, const Wide<T>* inverse,
+                         const Wide<T>* mean, int64_t rows, int64_t d, T* d_x) {
   using A = Wide<T>;
-  for (int64_t r = 0; r < rows; ++r, gate_up += 2 * d, out += d) {
+  for (int64_t r = 0; r < rows; ++r, d_normed += d, x += d, d_x += d) {
+    const A scale = inverse[r], center = mean[r];
+    A along = 0, total = 0;  // of d_normed * weight: with the unit vector, and alone
+#pragma omp simd reduction(+ : along, total)
+    for (int64_t i = 0; i < d; ++i) {
+      const A pulled = get(d_normed[i]) * get(weight[i]);
+      along += pulled * (get(x[i]) - center);
+      total += pulled;
+    }
+    const A pull = along * scale * scale / static_cast<A>(d), level = total / static_cast<A>(d);
 #pragma omp simd
     for (int64_t i = 0; i < d; ++i) {
-      const A g = get(gate_up[i]);
-      put(out[i], g / (A(1) + exponential(-g)) * get(gate_up[d + i]));
+      const A pulled = get(d_normed[i]) * get(weight[i]);
+      put(d_x[i], get(d_x[i]) + scale * (pulled - level - (get(x[i]) - center) * pull));
     }
   }
 }
 
-template <class T>
-void swiglu_backward(const T* d_out, const T* gate_up, int64_t rows, int64_t d, T* d_gate_up) {
+template <class T, class F>
+void gated_mlp(const T* in, int64_t rows, int64_t d, T* out) {
+  for (int64_t r = 0; r < rows; ++r, in += 2 * d, out += d) {
+#pragma omp simd
+    for (int64_t i = 0; i < d; ++i) put(out[i], F::value(get(in[i])) * get(in[d + i]));
+  }
+}
+
+template <class T, class F>
+void gated_mlp_backward(const T* d_out, const T* in, int64_t rows, int64_t d, T* d_in) {
   using A = Wide<T>;
-  for (int64_t r = 0; r < rows; ++r, d_out += d, gate_up += 2 * d, d_gate_up += 2 * d) {
+  for (int64_t r = 0; r < rows; ++r, d_out += d, in += 2 * d, d_in += 2 * d) {
 #pragma omp simd
     for (int64_t i = 0; i < d; ++i) {
-      const A g = get(gate_up[i]), up = get(gate_up[d + i]), grad = get(d_out[i]);
-      const A sigmoid = A(1) / (A(1) + exponential(-g));
-      put(d_gate_up[i], grad * up * sigmoid * (A(1) + g * (A(1) - sigmoid)));
-      put(d_gate_up[d + i], grad * g * sigmoid);
+      const A x = get(in[i]), up = get(in[d + i]), grad = get(d_out[i]);
+      put(d_in[i], F::times_slope(grad * up, x));
+      put(d_in[d + i], F::times_value(grad, x));
     }
   }
+}
+
+template <class T, class F>
+void plain_mlp(const T* in, int64_t rows, int64_t d, T* out) {
+#pragma omp simd
+  for (int64_t i = 0; i < rows * d; ++i) put(out[i], F::value(get(in[i])));
+}
+
+template <class T, class F>
+void plain_mlp_backward(const T* d_out, const T* in, int64_t rows, int64_t d, T* d_in) {
+#pragma omp simd
+  for (int64_t i = 0; i < rows * d; ++i) put(d_in[i], F::times_slope(get(d_out[i]), get(in[i])));
+}
+
+template <class T, class F>
+constexpr MlpKernels<T> make_mlp() {
+  return {.gated = gated_mlp<T, F>,
+          .gated_backward = gated_mlp_backward<T, F>,
+          .plain = plain_mlp<T, F>,
+          .plain_backward = plain_mlp_backward<T, F>};
 }
 
 template <class T>
@@ -130,10 +188,10 @@ void add_rows(const T* from, const int64_t* row, int64_t rows, int64_t d, T* to)
 template <class T>
 constexpr CpuKernels<T> make_table() {
   return {.name = HEADCOUNT_ARCH_NAME,
-          .rms_norm = rms_norm<T>,
-          .rms_norm_backward = rms_norm_backward<T>,
-          .swiglu = swiglu<T>,
-          .swiglu_backward = swiglu_backward<T>,
+          .norm = {norm<T, false>, norm<T, true>},
+          .norm_backward = {rms_norm_backward<T>, layer_norm_backward<T>},
+          .mlp = {make_mlp<T, Silu>(), make_mlp<T, Gelu>(), make_mlp<T, GeluTanh>(),
+                  make_mlp<T, Relu>(), make_mlp<T, ReluSquared>()},
           .cross_entropy = cross_entropy<T>,
           .add_rows = add_rows<T>,
           .attention = attention<T>,

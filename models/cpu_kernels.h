@@ -26,8 +26,8 @@ template <class T>
 using Wide = typename WideOf<T>::type;
 
 /// Attention of one sequence and one key/value head with the query heads that share it. Rows are
-/// `*_stride` elements apart; head offsets are already added. Rotary tables are [positions, d_head
-/// / 2]; key j stands at position j, query i at q_position[i].
+/// `*_stride` elements apart; head offsets are already added. Rotary tables are [positions,
+/// n_turning / 2]; key j stands at position j, query i at q_position[i].
 template <class T>
 struct AttentionTask {
   using A = Wide<T>;
@@ -35,8 +35,10 @@ struct AttentionTask {
   int64_t group = 1;  // query heads sharing the key/value head, d_head elements apart in q, z,
                       // gated, d_gated, d_q
   bool causal = false, interleaved = false;
+  int64_t window = 0;     // a query sees this many keys up to its own; 0: all
+  int64_t n_turning = 0;  // leading elements of a head that turn
   const T *q = nullptr, *k = nullptr, *v = nullptr;
-  int64_t q_stride = 0, kv_stride = 0;
+  int64_t q_stride = 0, k_stride = 0, v_stride = 0;
   const int64_t* q_position = nullptr;
   const A *cos = nullptr, *sin = nullptr;
   const A* gate = nullptr;  // [group]; nullptr: all one
@@ -47,26 +49,35 @@ struct AttentionTask {
   int64_t z_stride = 0, log_sum_stride = 0;
   // backward
   const T* d_gated = nullptr;                        // dJ/d(gate * z), rows z_stride apart
-  T *d_q = nullptr, *d_k = nullptr, *d_v = nullptr;  // rows d_q_stride and d_kv_stride apart
-  int64_t d_q_stride = 0, d_kv_stride = 0;
+  T *d_q = nullptr, *d_k = nullptr, *d_v = nullptr;  // rows d_q_stride, ... apart
+  int64_t d_q_stride = 0, d_k_stride = 0, d_v_stride = 0;
   double* d_gate = nullptr;  // [group]
   A* scratch = nullptr;      // attention_scratch(n_keys, d_head) elements, 64-byte aligned
+};
+
+/// The MLP's middle of one activation f. Gated: out[r] = f(in[r][0, d)) * in[r][d, 2d); plain:
+/// out[r] = f(in[r]).
+template <class T>
+struct MlpKernels {
+  void (*gated)(const T* in, int64_t rows, int64_t d, T* out);
+  void (*gated_backward)(const T* d_out, const T* in, int64_t rows, int64_t d, T* d_in);
+  void (*plain)(const T* in, int64_t rows, int64_t d, T* out);
+  void (*plain_backward)(const T* d_out, const T* in, int64_t rows, int64_t d, T* d_in);
 };
 
 template <class T>
 struct CpuKernels {
   using A = Wide<T>;
   const char* name;  // of the instruction set
-  /// sum = x + delta (delta nullptr: x alone, and sum is not written); normed = sum / rms(sum)
-  /// rounded to T, times weight; inverse[r] = 1 / rms.
-  void (*rms_norm)(const T* x, const T* delta, const T* weight, double eps, int64_t rows, int64_t d,
-                   T* sum, T* normed, A* inverse);
-  /// d_x += the derivative through normed = x * inverse * weight, given d_normed.
-  void (*rms_norm_backward)(const T* d_normed, const T* x, const T* weight, const A* inverse,
-                            int64_t rows, int64_t d, T* d_x);
-  /// out[r] = silu(gate_up[r][0, d)) * gate_up[r][d, 2d).
-  void (*swiglu)(const T* gate_up, int64_t rows, int64_t d, T* out);
-  void (*swiglu_backward)(const T* d_out, const T* gate_up, int64_t rows, int64_t d, T* d_gate_up);
+  /// sum = x + delta (delta nullptr: x alone, and sum is not written); inverse[r] = 1 / rms, or 1 /
+  /// standard deviation of a LayerNorm, mean[r] its mean; normed = (sum - mean) * inverse rounded
+  /// to T, times weight, plus bias (nullptr: none).
+  void (*norm[2])(const T* x, const T* delta, const T* weight, const T* bias, double eps,
+                  int64_t rows, int64_t d, T* sum, T* normed, A* inverse, A* mean);  // by NormKind
+  /// d_x += the derivative through norm, given d_normed.
+  void (*norm_backward[2])(const T* d_normed, const T* x, const T* weight, const A* inverse,
+                           const A* mean, int64_t rows, int64_t d, T* d_x);
+  MlpKernels<T> mlp[5];  // by Activation
   /// log_prob[r] = log softmax(logits[r])[target[r]]; where d_logits is given, d_logits[r] =
   /// weight[r] * (onehot - softmax).
   void (*cross_entropy)(const A* logits, const int64_t* target, const double* weight, int64_t rows,

@@ -41,12 +41,15 @@ AttentionTask<T> task_of(const AttentionOp& op, int64_t b, int64_t kv_head, cons
   t.d_head = c.d_head;
   t.group = group;
   t.causal = c.causal;
+  t.window = op.window;
+  t.n_turning = c.n_turning();
   t.interleaved = c.rotary == RotaryStyle::kInterleaved;
   t.q_stride = op.q.stride(0);
-  t.kv_stride = op.k.stride(0);
+  t.k_stride = op.k.stride(0);
+  t.v_stride = op.v.stride(0);
   t.q = data<T>(op.q) + q0 * t.q_stride + head * c.d_head;
-  t.k = data<T>(op.k) + k0 * t.kv_stride + kv_head * c.d_head;
-  t.v = data<T>(op.v) + k0 * t.kv_stride + kv_head * c.d_head;
+  t.k = data<T>(op.k) + k0 * t.k_stride + kv_head * c.d_head;
+  t.v = data<T>(op.v) + k0 * t.v_stride + kv_head * c.d_head;
   t.q_position = data<int64_t>(op.q_position) + q0;
   t.cos = data<Wide<T>>(op.tables.cos);
   t.sin = data<Wide<T>>(op.tables.sin);
@@ -82,52 +85,59 @@ void for_each_head(const AttentionOp& op, const F& f) {
 
 class CpuOps : public Ops {
  public:
-  void rms_norm(const at::Tensor& x, const at::Tensor& delta, const at::Tensor& weight, double eps,
-                at::Tensor& sum, at::Tensor& normed, at::Tensor& inverse) const override {
+  void norm(const NormOp& op, const at::Tensor& x, const at::Tensor& delta, at::Tensor& sum,
+            at::Tensor& normed, NormTape& tape) const override {
     const int64_t d = x.size(1);
     with_element(x.scalar_type(), [&](auto element) {
       using T = decltype(element);
+      const auto kernel = cpu_kernels<T>().norm[static_cast<size_t>(op.kind)];
       at::parallel_for(0, x.size(0), row_grain(d), [&](int64_t r, int64_t end) {
-        const bool adds = delta.defined();
-        cpu_kernels<T>().rms_norm(data<T>(x) + r * d, adds ? data<T>(delta) + r * d : nullptr,
-                                  data<T>(weight), eps, end - r, d,
-                                  adds ? data<T>(sum) + r * d : nullptr, data<T>(normed) + r * d,
-                                  data<Wide<T>>(inverse) + r);
+        const bool adds = delta.defined(), centers = op.kind == NormKind::kLayer;
+        kernel(data<T>(x) + r * d, adds ? data<T>(delta) + r * d : nullptr,
+               data<T>(op.weights.weight), data<T>(op.weights.bias), op.eps, end - r, d,
+               adds ? data<T>(sum) + r * d : nullptr, data<T>(normed) + r * d,
+               data<Wide<T>>(tape.inverse) + r, centers ? data<Wide<T>>(tape.mean) + r : nullptr);
       });
     });
   }
 
-  void rms_norm_backward(const at::Tensor& d_normed, const at::Tensor& x, const at::Tensor& weight,
-                         const at::Tensor& inverse, at::Tensor& d_x) const override {
+  void norm_backward(const NormOp& op, const at::Tensor& d_normed, const at::Tensor& x,
+                     const NormTape& tape, at::Tensor& d_x) const override {
     const int64_t d = x.size(1);
     with_element(x.scalar_type(), [&](auto element) {
       using T = decltype(element);
+      const auto kernel = cpu_kernels<T>().norm_backward[static_cast<size_t>(op.kind)];
       at::parallel_for(0, x.size(0), row_grain(d), [&](int64_t r, int64_t end) {
-        cpu_kernels<T>().rms_norm_backward(data<T>(d_normed) + r * d, data<T>(x) + r * d,
-                                           data<T>(weight), data<Wide<T>>(inverse) + r, end - r, d,
-                                           data<T>(d_x) + r * d);
+        const bool centers = op.kind == NormKind::kLayer;
+        kernel(data<T>(d_normed) + r * d, data<T>(x) + r * d, data<T>(op.weights.weight),
+               data<Wide<T>>(tape.inverse) + r, centers ? data<Wide<T>>(tape.mean) + r : nullptr,
+               end - r, d, data<T>(d_x) + r * d);
       });
     });
   }
 
-  void swiglu(const at::Tensor& gate_up, at::Tensor& out) const override {
-    const int64_t d = out.size(1);
+  void activate(const Config& config, const at::Tensor& in, at::Tensor& out) const override {
+    const int64_t d = out.size(1), d_in = in.size(1);
     with_element(out.scalar_type(), [&](auto element) {
       using T = decltype(element);
+      const MlpKernels<T>& kernels = cpu_kernels<T>().mlp[static_cast<size_t>(config.activation)];
+      const auto kernel = config.gated_mlp ? kernels.gated : kernels.plain;
       at::parallel_for(0, out.size(0), row_grain(d), [&](int64_t r, int64_t end) {
-        cpu_kernels<T>().swiglu(data<T>(gate_up) + r * 2 * d, end - r, d, data<T>(out) + r * d);
+        kernel(data<T>(in) + r * d_in, end - r, d, data<T>(out) + r * d);
       });
     });
   }
 
-  void swiglu_backward(const at::Tensor& d_out, const at::Tensor& gate_up,
-                       at::Tensor& d_gate_up) const override {
-    const int64_t d = d_out.size(1);
+  void activate_backward(const Config& config, const at::Tensor& d_out, const at::Tensor& in,
+                         at::Tensor& d_in) const override {
+    const int64_t d = d_out.size(1), width = in.size(1);
     with_element(d_out.scalar_type(), [&](auto element) {
       using T = decltype(element);
+      const MlpKernels<T>& kernels = cpu_kernels<T>().mlp[static_cast<size_t>(config.activation)];
+      const auto kernel = config.gated_mlp ? kernels.gated_backward : kernels.plain_backward;
       at::parallel_for(0, d_out.size(0), row_grain(d), [&](int64_t r, int64_t end) {
-        cpu_kernels<T>().swiglu_backward(data<T>(d_out) + r * d, data<T>(gate_up) + r * 2 * d,
-                                         end - r, d, data<T>(d_gate_up) + r * 2 * d);
+        kernel(data<T>(d_out) + r * d, data<T>(in) + r * width, end - r, d,
+               data<T>(d_in) + r * width);
       });
     });
   }
@@ -157,10 +167,11 @@ class CpuOps : public Ops {
                       k0 = op.k_start[static_cast<size_t>(b)];
         task.d_gated = data<T>(d_gated) + (task.z - data<T>(z));
         task.d_q_stride = d_q.stride(0);
-        task.d_kv_stride = d_k.stride(0);
+        task.d_k_stride = d_k.stride(0);
+        task.d_v_stride = d_v.stride(0);
         task.d_q = data<T>(d_q) + q0 * task.d_q_stride + head * d_head;
-        task.d_k = data<T>(d_k) + k0 * task.d_kv_stride + kv_head * d_head;
-        task.d_v = data<T>(d_v) + k0 * task.d_kv_stride + kv_head * d_head;
+        task.d_k = data<T>(d_k) + k0 * task.d_k_stride + kv_head * d_head;
+        task.d_v = data<T>(d_v) + k0 * task.d_v_stride + kv_head * d_head;
         task.d_gate = data<double>(d_gate) + b * op.config.n_heads + head;
         task.scratch = scratch;
         cpu_kernels<T>().attention_backward(task);
@@ -213,9 +224,10 @@ class CpuOps : public Ops {
 
 }  // namespace
 
-const Ops& ops_for(at::Device device) {
+const Ops& ops_for(const at::Tensor& like) {
   static const CpuOps cpu;
-  return device.is_cpu() ? static_cast<const Ops&>(cpu) : aten_ops();
+  const bool has_loops = like.device().is_cpu() && like.scalar_type() != at::kHalf;
+  return has_loops ? static_cast<const Ops&>(cpu) : aten_ops();
 }
 
 }  // namespace headcount::models

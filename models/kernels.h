@@ -1,8 +1,8 @@
 // The operations between the matrix products of the fast path, on tensors: on the CPU the fused
-// loops of cpu_kernels.cc spread over ATen's threads (cpu_ops.cc), on any other device plain ATen
-// operations (aten_ops.cc). All outputs are allocated by the caller. "wide" is float64 for a
-// float64 model and float32 otherwise. Rows are the positions of all sequences, one after the
-// other.
+// loops of cpu_kernels.cc spread over ATen's threads (cpu_ops.cc), on any other device, and for
+// float16, plain ATen operations (aten_ops.cc). All outputs are allocated by the caller. "wide" is
+// float64 for a float64 model and float32 otherwise. Rows are the positions of all sequences, one
+// after the other.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -13,11 +13,25 @@
 
 namespace headcount::models {
 
+/// A norm's kind and numbers.
+struct NormOp {
+  NormKind kind = NormKind::kRms;
+  double eps = 0;
+  const NormWeights& weights;
+};
+
+/// What a norm leaves for its backward pass: wide [rows], 1 / rms or 1 / standard deviation, and of
+/// a LayerNorm the mean.
+struct NormTape {
+  at::Tensor inverse, mean;
+};
+
 /// Attention of one layer. Sequence b's queries are the rows q_start[b] .. q_start[b + 1] of q, its
 /// keys and values those k_start[b] .. k_start[b + 1] of k and v; both begin at position 0 for
 /// keys, at q_position for queries.
 struct AttentionOp {
   const Config& config;
+  int64_t window = 0;  // Config::window_of the layer
   const RotaryTables& tables;
   const std::vector<int64_t>& q_start;
   const std::vector<int64_t>& k_start;
@@ -30,19 +44,16 @@ struct AttentionOp {
 class Ops {
  public:
   virtual ~Ops() = default;
-  /// normed = rms_norm(x + delta) * weight, sum = x + delta, inverse = wide [rows] 1 / rms.
-  /// Undefined delta: of x alone, sum untouched.
-  virtual void rms_norm(const at::Tensor& x, const at::Tensor& delta, const at::Tensor& weight,
-                        double eps, at::Tensor& sum, at::Tensor& normed,
-                        at::Tensor& inverse) const = 0;
+  /// normed = norm(x + delta), sum = x + delta. Undefined delta: of x alone, sum untouched.
+  virtual void norm(const NormOp& op, const at::Tensor& x, const at::Tensor& delta, at::Tensor& sum,
+                    at::Tensor& normed, NormTape& tape) const = 0;
   /// d_x += derivative of the norm of x.
-  virtual void rms_norm_backward(const at::Tensor& d_normed, const at::Tensor& x,
-                                 const at::Tensor& weight, const at::Tensor& inverse,
-                                 at::Tensor& d_x) const = 0;
-  /// out [rows, d] = silu(gate_up[:, :d]) * gate_up[:, d:].
-  virtual void swiglu(const at::Tensor& gate_up, at::Tensor& out) const = 0;
-  virtual void swiglu_backward(const at::Tensor& d_out, const at::Tensor& gate_up,
-                               at::Tensor& d_gate_up) const = 0;
+  virtual void norm_backward(const NormOp& op, const at::Tensor& d_normed, const at::Tensor& x,
+                             const NormTape& tape, at::Tensor& d_x) const = 0;
+  /// The MLP's middle: out [rows, d] = f(in[:, :d]) * in[:, d:] where gated, else f(in).
+  virtual void activate(const Config& config, const at::Tensor& in, at::Tensor& out) const = 0;
+  virtual void activate_backward(const Config& config, const at::Tensor& d_out,
+                                 const at::Tensor& in, at::Tensor& d_in) const = 0;
   /// z, gated = gate * z: [query rows, n_heads * d_head]; log_sum: wide [query rows, n_heads].
   virtual void attention(const AttentionOp& op, at::Tensor& z, at::Tensor& gated,
                          at::Tensor& log_sum) const = 0;
@@ -64,9 +75,9 @@ class Ops {
   virtual void add_rows(const at::Tensor& from, const at::Tensor& row, at::Tensor& to) const = 0;
 };
 
-/// The operations for tensors of that device.
-const Ops& ops_for(at::Device device);
-/// The plain ones on any device, for tests.
+/// The operations for tensors of that dtype and device.
+const Ops& ops_for(const at::Tensor& like);
+/// The plain ones for any, for tests.
 const Ops& aten_ops();
 
 }  // namespace headcount::models

@@ -1,12 +1,14 @@
 // The four questions a Model answers, by the fast path.
 #include "models/model.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/mm.h>
 #include <ATen/ops/zeros.h>
 
-#include "models/passes.h"
+#include <cmath>
+
+#include "models/layer_pass.h"
 
 namespace headcount::models {
 namespace {
@@ -32,10 +34,18 @@ at::Tensor score_of(const Layout& layout, const Batch& batch, const at::Tensor& 
   return score;
 }
 
+/// The power of two a float16 model's derivatives are multiplied by on their way down, so that they
+/// neither vanish (below 6e-8) nor overflow (above 65504); 1 for other dtypes.
+double raised_by(const Batch& batch, at::ScalarType dtype) {
+  if (dtype != at::kHalf) return 1;
+  const double largest = batch.weight.numel() == 0 ? 0 : batch.weight.abs().max().item<double>();
+  return largest > 0 ? std::exp2(6 - std::floor(std::log2(largest))) : 1;
+}
+
 at::Tensor log_probs(const Model& model, const Layout& layout, const Batch& batch,
                      const at::Tensor& gates) {
-  const Ops& ops = ops_for(model.weights.embedding.device());
-  const Tape tape = forward_pass(model, layout, wide_gates(model, gates), ops, false);
+  const Ops& ops = ops_for(model.weights.embedding);
+  const Tape tape = forward_pass(model, layout, wide_gates(model, gates), ops, Keep::kHidden);
   const at::Tensor rows = head_logits(model, tape.hidden);
   at::Tensor log_prob = at::empty({rows.size(0)}, rows.options().dtype(at::kDouble)), none;
   ops.cross_entropy(rows, on(model, batch.target), on(model, batch.weight), log_prob, none);
@@ -44,22 +54,26 @@ at::Tensor log_probs(const Model& model, const Layout& layout, const Batch& batc
 
 }  // namespace
 
-GateGradient gate_gradient(const Model& model, const Batch& batch, const at::Tensor& gates) {
+GateGradient gate_gradient(const Model& model, const Batch& batch, const at::Tensor& gates,
+                           const PassOptions& options) {
   const at::NoGradGuard no_grad;
   const Layout layout = layout_of(model, batch);
-  const Ops& ops = ops_for(model.weights.embedding.device());
+  const Ops& ops = ops_for(model.weights.embedding);
   const at::Tensor wide = wide_gates(model, gates);
-  const Tape tape = forward_pass(model, layout, wide, ops, true);
+  const Tape tape =
+      forward_pass(model, layout, wide, ops, options.checkpointing ? Keep::kInputs : Keep::kAll);
   at::Tensor rows = head_logits(model, tape.hidden);
   at::Tensor log_prob = at::empty({rows.size(0)}, rows.options().dtype(at::kDouble));
   at::Tensor d_logits = rows.scalar_type() == tape.hidden.scalar_type()
                             ? rows
                             : at::empty(rows.sizes(), tape.hidden.options());
-  ops.cross_entropy(rows, on(model, batch.target), on(model, batch.weight), log_prob, d_logits);
+  const double raised = raised_by(batch, tape.hidden.scalar_type());
+  ops.cross_entropy(rows, on(model, batch.target), on(model, batch.weight) * raised, log_prob,
+                    d_logits);
   at::Tensor d_hidden = at::empty(tape.hidden.sizes(), tape.hidden.options());
-  at::mm_out(d_hidden, d_logits, model.weights.head);
+  project_back(d_logits, model.weights.head, d_hidden);
   return {score_of(layout, batch, log_prob),
-          backward_pass(model, layout, wide, ops, tape, d_hidden)};
+          backward_pass(model, layout, wide, ops, tape, d_hidden) / raised};
 }
 
 at::Tensor score(const Model& model, const Batch& batch, const at::Tensor& gates) {
@@ -71,9 +85,9 @@ at::Tensor score(const Model& model, const Batch& batch, const at::Tensor& gates
 at::Tensor logits(const Model& model, const Batch& batch, const at::Tensor& gates) {
   const at::NoGradGuard no_grad;
   const Layout layout = layout_of(model, batch);
-  const Ops& ops = ops_for(model.weights.embedding.device());
-  return head_logits(model,
-                     forward_pass(model, layout, wide_gates(model, gates), ops, false).hidden);
+  const Ops& ops = ops_for(model.weights.embedding);
+  return head_logits(
+      model, forward_pass(model, layout, wide_gates(model, gates), ops, Keep::kHidden).hidden);
 }
 
 at::Tensor target_log_probs(const Model& model, const Batch& batch, const at::Tensor& gates) {

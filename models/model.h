@@ -84,11 +84,18 @@ struct GateGradient {
   at::Tensor grad;   // float64 [B, n_layers, n_heads], on the CPU
 };
 
+struct PassOptions {
+  /// Only every layer's input is kept on the way up and the rest computed again on the way down:
+  /// a quarter more work for a twentieth of the memory, the same bits.
+  bool checkpointing = false;
+};
+
 /// One forward and one gate-only backward (weights frozen): numerics-and-validation.md 2.7.
 /// `gates`: float64 or float32 [B, n_layers, n_heads]; the product gate * z is taken in float32
 /// (float64 for a float64 model) and rounded once; cross-entropy and gate reductions likewise.
 /// Deterministic: the same bits for the same arguments and thread count.
-GateGradient gate_gradient(const Model& model, const Batch& batch, const at::Tensor& gates);
+GateGradient gate_gradient(const Model& model, const Batch& batch, const at::Tensor& gates,
+                           const PassOptions& options = {});
 
 /// J alone: float64 [B] on the CPU. `gates` undefined: all one.
 at::Tensor score(const Model& model, const Batch& batch, const at::Tensor& gates);

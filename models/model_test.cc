@@ -3,17 +3,14 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
-#include <ATen/ops/full.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/rand.h>
 #include <ATen/ops/randint.h>
 #include <ATen/ops/stack.h>
-#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -21,6 +18,7 @@
 #include "models/files/tokenizer.h"
 #include "models/generate.h"
 #include "models/passes.h"
+#include "models/test_models.h"
 #include "models/transformer.h"
 #include "schemas/error.h"
 
@@ -29,22 +27,10 @@ namespace {
 
 using nlohmann::json;
 
-std::string shared(const std::string& path) {
-  const char* given = std::getenv("HEADCOUNT_SHARED");
-  return (given != nullptr ? std::string(given)
-                           : std::string(HEADCOUNT_SOURCE_DIR) + "/../shared") +
-         "/" + path;
-}
-
-#define SKIP_WITHOUT(path) \
-  if (!std::filesystem::exists(path)) GTEST_SKIP() << path << " is not on this machine"
-
 json read_json(const std::string& path) {
   std::ifstream file(path);
   return json::parse(file);
 }
-
-at::Tensor to_tensor(const std::vector<int64_t>& values) { return at::tensor(values, at::kLong); }
 
 at::Tensor matrix(const json& rows) {
   std::vector<double> flat;
@@ -53,27 +39,6 @@ at::Tensor matrix(const json& rows) {
   }
   const auto n = static_cast<int64_t>(rows.size());
   return at::tensor(flat, at::kDouble).reshape({n, -1});
-}
-
-double max_difference(const at::Tensor& a, const at::Tensor& b) {
-  return (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>();
-}
-
-/// One sequence, mean loss over the given (position, token) pairs.
-Batch one_sequence(const std::vector<int64_t>& ids,
-                   const std::vector<std::pair<int64_t, int64_t>>& supervised) {
-  std::vector<int64_t> positions, targets;
-  for (const auto& [position, token] : supervised) {
-    positions.push_back(position);
-    targets.push_back(token);
-  }
-  const auto n = static_cast<int64_t>(supervised.size());
-  return {.ids = to_tensor(ids).unsqueeze(0),
-          .lengths = {},
-          .sample = at::zeros({n}, at::kLong),
-          .position = to_tensor(positions),
-          .target = to_tensor(targets),
-          .weight = at::full({n}, 1.0 / static_cast<double>(n), at::kDouble)};
 }
 
 struct LladaCase {
@@ -163,61 +128,6 @@ TEST(Stories260K, TellsTheStoryLlama2cTellsGreedily) {
   EXPECT_EQ(tokenizer.decode(greedy(model, tokenizer.encode("", true), 200)), golden);
 }
 
-/// Tiny, bidirectional, two key/value heads shared by six query heads, d_head no multiple of any
-/// vector.
-Config tiny_config() {
-  Config c;
-  c.family = "llada";
-  c.n_layers = 3;
-  c.n_heads = 6;
-  c.n_kv_heads = 2;
-  c.d_model = 36;
-  c.d_head = 6;
-  c.d_mlp = 20;
-  c.vocab_size = 37;
-  c.max_positions = 64;
-  c.mask_id = 36;
-  return c;
-}
-
-/// Weights large enough for attention to be far from uniform.
-Model tiny_model(const Config& config, at::ScalarType dtype, double sharpness = 20) {
-  Model model = random_model(config, 7, dtype, at::kCPU);
-  std::vector<at::Tensor> weights{model.weights.embedding * 30};
-  for (const LayerWeights& w : model.weights.layers) {
-    weights.insert(weights.end(), {w.attn_norm.weight, w.q * sharpness, w.k * sharpness, w.v * 10,
-                                   w.o * 10, w.mlp_norm.weight, w.gate * 10, w.up * 10, w.down * 10});
-  }
-  weights.push_back(model.weights.final_norm.weight);
-  if (!config.tied_head) weights.push_back(model.weights.head * 10);
-  return make_model(config, weights);
-}
-
-/// Three sequences of 9, 50 and 17 positions, padded to 50 with ids that must not matter; one,
-/// seven and three positions supervised.
-Batch ragged_batch(const Config& config, int64_t padding_id = 1) {
-  const at::Tensor lengths = to_tensor({9, 50, 17});
-  at::Tensor ids = (at::arange(150, at::kLong) * 31 % config.vocab_size).reshape({3, 50});
-  for (int64_t b = 0; b < 3; ++b) {
-    const int64_t n = lengths[b].item<int64_t>();
-    ids[b].narrow(0, n, 50 - n).fill_(padding_id);
-  }
-  const at::Tensor sample = to_tensor({0, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2});
-  return {.ids = ids,
-          .lengths = lengths,
-          .sample = sample,
-          .position = to_tensor({8, 0, 3, 4, 20, 21, 33, 49, 2, 5, 16}),
-          .target = to_tensor({3, 0, 36, 5, 20, 21, 33, 1, 2, 5, 16}),
-          .weight =
-              at::tensor(std::vector<double>{1, .1, .2, .1, .3, .1, .1, .1, 1, 1, 1}, at::kDouble)};
-}
-
-at::Tensor some_gates(const Config& c, int64_t n_samples) {
-  return (at::arange(n_samples * c.n_layers * c.n_heads, at::kDouble) * 0.37)
-      .frac()
-      .reshape({n_samples, c.n_layers, c.n_heads});
-}
-
 /// Row `b` of the batch on its own, without padding.
 Batch row_of(const Batch& batch, int64_t b) {
   const at::Tensor own = batch.sample.eq(b).nonzero().squeeze(1);
@@ -228,13 +138,6 @@ Batch row_of(const Batch& batch, int64_t b) {
           .position = pick(batch.position),
           .target = pick(batch.target),
           .weight = pick(batch.weight)};
-}
-
-GateGradient by_autograd(const Model& model, const Batch& batch, const at::Tensor& gates) {
-  const at::Tensor variable = gates.detach().clone().requires_grad_(true);
-  const at::Tensor score = forward_score(model, batch, variable);
-  score.sum().backward();
-  return {score.detach().to(at::kDouble), variable.grad()};
 }
 
 std::vector<Config> shapes() {
@@ -298,7 +201,7 @@ TEST(Choices, OfMoreTokensThanTheRowHasPositionsEqualThePlainTransformer) {
     EXPECT_LE(max_difference(score(model, batch, gates), forward_score(model, batch, gates)),
               1e-10);
     const at::Tensor aten =
-        forward_pass(model, layout_of(model, batch), gates, aten_ops(), false).hidden;
+        forward_pass(model, layout_of(model, batch), gates, aten_ops(), Keep::kHidden).hidden;
     EXPECT_LE(max_difference(aten, forward(model, batch, gates)), 1e-10);
     EXPECT_LE(max_difference(gate_gradient(model, batch, gates).grad,
                              by_autograd(model, batch, gates).grad),
@@ -311,7 +214,8 @@ TEST(GateGradient, OfABfloat16ModelIsNearTheFloat32One) {
   const Model narrow = tiny_model(config, at::kBFloat16, 4);
   std::vector<at::Tensor> weights{narrow.weights.embedding.to(at::kFloat)};
   for (const LayerWeights& w : narrow.weights.layers) {
-    for (const at::Tensor& t : {w.attn_norm.weight, w.q, w.k, w.v, w.o, w.mlp_norm.weight, w.gate, w.up, w.down})
+    for (const at::Tensor& t :
+         {w.attn_norm.weight, w.q, w.k, w.v, w.o, w.mlp_norm.weight, w.gate, w.up, w.down})
       weights.push_back(t.to(at::kFloat));
   }
   weights.push_back(narrow.weights.final_norm.weight.to(at::kFloat));
@@ -425,7 +329,7 @@ TEST(Gates, OfASequenceWithNothingSupervisedScoreNothing) {
   EXPECT_LE(max_difference(some.grad[2], all.grad[2]), 1e-12);
 
   const Layout layout = layout_of(model, batch);
-  const Tape tape = forward_pass(model, layout, some_gates(config, 3), aten_ops(), true);
+  const Tape tape = forward_pass(model, layout, some_gates(config, 3), aten_ops(), Keep::kAll);
   const at::Tensor d_hidden = at::ones(tape.hidden.sizes(), at::kDouble);
   const at::Tensor plain =
       backward_pass(model, layout, some_gates(config, 3), aten_ops(), tape, d_hidden);
@@ -442,9 +346,10 @@ TEST(Gates, FollowTheirHeadsWhenHeadsArePermuted) {
       (order.unsqueeze(1) * config.d_head + at::arange(config.d_head, at::kLong)).flatten();
   std::vector<at::Tensor> weights{model.weights.embedding};
   for (const LayerWeights& w : model.weights.layers) {
-    weights.insert(weights.end(), {w.attn_norm.weight, w.q.index_select(0, columns),
-                                   w.k.index_select(0, columns), w.v.index_select(0, columns),
-                                   w.o.index_select(1, columns), w.mlp_norm.weight, w.gate, w.up, w.down});
+    weights.insert(weights.end(),
+                   {w.attn_norm.weight, w.q.index_select(0, columns), w.k.index_select(0, columns),
+                    w.v.index_select(0, columns), w.o.index_select(1, columns), w.mlp_norm.weight,
+                    w.gate, w.up, w.down});
   }
   weights.push_back(model.weights.final_norm.weight);
   weights.push_back(model.weights.head);
@@ -462,19 +367,21 @@ TEST(Ops, InPlainAtenGiveWhatTheLoopsGive) {
     const Batch batch = ragged_batch(config);
     const Layout layout = layout_of(model, batch);
     const at::Tensor gates = some_gates(config, 3);
-    const Tape loops = forward_pass(model, layout, gates, ops_for(at::kCPU), true);
-    const Tape plain = forward_pass(model, layout, gates, aten_ops(), true);
+    const Tape loops =
+        forward_pass(model, layout, gates, ops_for(model.weights.embedding), Keep::kAll);
+    const Tape plain = forward_pass(model, layout, gates, aten_ops(), Keep::kAll);
     EXPECT_LE(max_difference(loops.hidden, plain.hidden), 1e-11);
     const at::Tensor d_hidden =
         at::ones(loops.hidden.sizes(), at::kDouble) * 0.1 + loops.hidden * 0.05;
-    EXPECT_LE(
-        max_difference(backward_pass(model, layout, gates, ops_for(at::kCPU), loops, d_hidden),
-                       backward_pass(model, layout, gates, aten_ops(), plain, d_hidden)),
-        1e-10);
+    EXPECT_LE(max_difference(backward_pass(model, layout, gates, ops_for(model.weights.embedding),
+                                           loops, d_hidden),
+                             backward_pass(model, layout, gates, aten_ops(), plain, d_hidden)),
+              1e-10);
     const at::Tensor rows = head_logits(model, loops.hidden);
     at::Tensor d_loops = at::zeros(rows.sizes(), at::kDouble), d_plain = d_loops.clone();
     at::Tensor p_loops = at::zeros({rows.size(0)}, at::kDouble), p_plain = p_loops.clone();
-    ops_for(at::kCPU).cross_entropy(rows, batch.target, batch.weight, p_loops, d_loops);
+    ops_for(model.weights.embedding)
+        .cross_entropy(rows, batch.target, batch.weight, p_loops, d_loops);
     aten_ops().cross_entropy(rows, batch.target, batch.weight, p_plain, d_plain);
     EXPECT_LE(max_difference(p_loops, p_plain), 1e-12);
     EXPECT_LE(max_difference(d_loops, d_plain), 1e-12);

@@ -1,0 +1,138 @@
+// Every feature a Config can name: the fast path against autograd through the plain transformer, on
+// random small models of random feature combinations.
+#include <ATen/ops/ones.h>
+#include <gtest/gtest.h>
+
+#include "models/passes.h"
+#include "models/test_models.h"
+#include "schemas/philox.h"
+
+namespace headcount::models {
+namespace {
+
+/// Choices from a numbered stream.
+class Choices {
+ public:
+  explicit Choices(uint64_t number) : number_(number) {}
+  template <class T>
+  T of(std::initializer_list<T> values) {
+    const double u = random_uniform(5, Purpose::kTraining, number_, 0, next_++);
+    return values.begin()[static_cast<size_t>(u * static_cast<double>(values.size()))];
+  }
+  bool yes() { return of({false, true}); }
+
+ private:
+  uint64_t number_;
+  uint32_t next_ = 0;
+};
+
+/// A small model with every feature drawn.
+Config random_config(uint64_t number) {
+  Choices choose(number);
+  Config c;
+  c.family = "random " + std::to_string(number);
+  c.n_layers = choose.of<int64_t>({1, 2, 3});
+  c.n_kv_heads = choose.of<int64_t>({1, 2, 3});
+  c.n_heads = c.n_kv_heads * choose.of<int64_t>({1, 2, 4});
+  c.d_head = choose.of<int64_t>({4, 6, 10});
+  c.d_model = choose.of<int64_t>({24, 30});
+  c.d_mlp = choose.of<int64_t>({20, 33});
+  c.vocab_size = choose.of<int64_t>({37, 50});
+  c.max_positions = 64;
+  c.norm = choose.of({NormKind::kRms, NormKind::kLayer});
+  c.norm_eps = choose.of({1e-5, 1e-3});
+  c.norm_weight = choose.yes();
+  c.norm_bias = choose.yes();
+  c.embedding_norm = choose.yes();
+  c.n_learned_positions = choose.of<int64_t>({0, 52});
+  c.position_offset = c.n_learned_positions > 0 ? choose.of<int64_t>({0, 2}) : 0;
+  c.n_time_steps = choose.of<int64_t>({0, 8});
+  c.d_rotary = choose.of<int64_t>({-1, 0, 2, 4});
+  c.rotary = choose.of({RotaryStyle::kHalfSplit, RotaryStyle::kInterleaved});
+  if (choose.yes())
+    c.rope_scaling = {
+        .factor = 8, .low_freq_factor = 1, .high_freq_factor = 4, .original_positions = 16};
+  c.qkv_bias = choose.yes();
+  c.o_bias = choose.yes();
+  c.qk_norm = choose.yes();
+  c.qk_norm_weight = choose.yes();
+  c.residual = choose.of({Residual::kSequential, Residual::kParallel, Residual::kParallelOneNorm});
+  c.activation = choose.of({Activation::kSilu, Activation::kGelu, Activation::kGeluTanh,
+                            Activation::kRelu, Activation::kReluSquared});
+  c.gated_mlp = choose.yes();
+  c.mlp_bias = choose.yes();
+  c.causal = choose.yes();
+  c.window = c.causal ? choose.of<int64_t>({0, 1, 7}) : 0;
+  c.first_window_layer = choose.of<int64_t>({0, 1});
+  c.shifted = !c.causal && choose.yes();
+  c.tied_head = choose.yes();
+  c.head_bias = choose.yes();
+  c.mask_id = c.causal ? -1 : 36;
+  return c;
+}
+
+class Families : public testing::TestWithParam<uint64_t> {
+ protected:
+  const Config config_ = random_config(GetParam());
+  const Batch batch_ = ragged_batch(config_);
+  const at::Tensor gates_ = some_gates(config_, 3);
+};
+
+TEST_P(Families, FastPathEqualsAutogradThroughThePlainTransformer) {
+  for (const auto& [dtype, limit] : {std::pair{at::kDouble, 1e-10}, std::pair{at::kFloat, 1e-3}}) {
+    const Model model = tiny_model(config_, dtype, 8);
+    const GateGradient fast = gate_gradient(model, batch_, gates_),
+                       plain = by_autograd(model, batch_, gates_);
+    const double size = plain.grad.abs().max().item<double>();
+    EXPECT_GT(size, 0.001);
+    EXPECT_LE(max_difference(fast.score, plain.score), limit);
+    EXPECT_LE(max_difference(fast.grad, plain.grad), limit * std::max(1.0, size));
+    EXPECT_LE(max_difference(logits(model, batch_, gates_), forward_logits(model, batch_, gates_)),
+              limit);
+  }
+}
+
+TEST_P(Families, ComputedAgainFromEachLayersInputTheBitsAreTheSame) {
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    const Model model = tiny_model(config_, dtype, 4);
+    const GateGradient kept = gate_gradient(model, batch_, gates_),
+                       again = gate_gradient(model, batch_, gates_, {.checkpointing = true});
+    EXPECT_TRUE(kept.score.equal(again.score));
+    EXPECT_TRUE(kept.grad.equal(again.grad));
+  }
+}
+
+TEST_P(Families, PlainAtenOperationsGiveWhatTheLoopsGive) {
+  const Model model = tiny_model(config_, at::kDouble, 8);
+  const Layout layout = layout_of(model, batch_);
+  const Ops& loops = ops_for(model.weights.embedding);
+  const Tape first = forward_pass(model, layout, gates_, loops, Keep::kAll),
+             second = forward_pass(model, layout, gates_, aten_ops(), Keep::kInputs);
+  EXPECT_LE(max_difference(first.hidden, second.hidden), 1e-11);
+  const at::Tensor d_hidden =
+      at::ones(first.hidden.sizes(), at::kDouble) * 0.1 + first.hidden * 0.05;
+  const at::Tensor grad = backward_pass(model, layout, gates_, loops, first, d_hidden);
+  EXPECT_LE(
+      max_difference(grad, backward_pass(model, layout, gates_, aten_ops(), second, d_hidden)),
+      1e-10 * std::max(1.0, grad.abs().max().item<double>()));
+}
+
+TEST_P(Families, SixteenBitModelsAreNearTheFloat32OneOfTheSameNumbers) {
+  for (const auto& [dtype, limit] : {std::pair{at::kBFloat16, 0.06}, std::pair{at::kHalf, 0.01}}) {
+    const Model narrow = tiny_model(config_, dtype, 2);
+    const Model same = widened(narrow);
+    const GateGradient found = gate_gradient(narrow, batch_, gates_),
+                       exact = gate_gradient(same, batch_, gates_);
+    const auto error = [](const at::Tensor& a, const at::Tensor& b) {
+      return ((a - b).norm() / b.norm()).item<double>();
+    };
+    EXPECT_LE(error(found.score, exact.score), limit) << config_.family;
+    EXPECT_LE(error(found.grad, exact.grad), 3 * limit) << config_.family;
+    EXPECT_EQ(logits(narrow, batch_, gates_).scalar_type(), at::kFloat);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Random, Families, testing::Range<uint64_t>(0, 48));
+
+}  // namespace
+}  // namespace headcount::models
