@@ -25,7 +25,6 @@ class Sha256 {
   Digest finish();
 
  private:
-  void block(const uint8_t* data);
   std::array<uint32_t, 8> state_;
   std::array<uint8_t, 64> buffer_;
   uint64_t size_ = 0;
