@@ -8,16 +8,12 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <map>
-#include <mutex>
 
 #include "models/files/formats.h"
 #include "schemas/error.h"
-#include "schemas/sha256.h"
 
 namespace headcount::models {
 namespace {
@@ -59,53 +55,6 @@ class File {
   std::string path_;
   int fd_;
 };
-
-/// What tells one state of the weights' files from another without reading them.
-std::string stamp(const ModelFiles& files) {
-  std::string text;
-  std::string last;
-  for (const TensorPlace& place : files.tensors) {
-    if (place.file == last) continue;
-    last = place.file;
-    const struct stat info = File(place.file).stat();
-    text += place.file + "|" + std::to_string(info.st_size) + "|" +
-            std::to_string(info.st_mtim.tv_sec) + "." + std::to_string(info.st_mtim.tv_nsec) + "|" +
-            std::to_string(info.st_ino) + "\n";
-  }
-  return text;
-}
-
-/// Everything of the config that changes what the model computes, doubles exactly.
-std::string canonical(const Config& c) {
-  char numbers[256];
-  std::snprintf(numbers, sizeof numbers,
-                "%lld %lld %lld %lld %lld %lld %lld %lld %a %a %d %d %d %lld",
-                static_cast<long long>(c.n_layers), static_cast<long long>(c.n_heads),
-                static_cast<long long>(c.n_kv_heads), static_cast<long long>(c.d_model),
-                static_cast<long long>(c.d_head), static_cast<long long>(c.d_mlp),
-                static_cast<long long>(c.vocab_size), static_cast<long long>(c.max_positions),
-                c.norm_eps, c.rope_theta, static_cast<int>(c.rotary), c.causal ? 1 : 0,
-                c.tied_head ? 1 : 0, static_cast<long long>(c.mask_id));
-  return "headcount model 1\n" + c.family + " " + numbers + "\n";
-}
-
-std::string hash(const ModelFiles& files) {
-  Sha256 sha;
-  sha.update(canonical(files.config));
-  std::string chunk;
-  for (const TensorPlace& place : files.tensors) {
-    std::string line = place.name + " " + place.dtype;
-    for (const int64_t extent : place.shape) line += " " + std::to_string(extent);
-    sha.update(line + "\n");
-    const File file(place.file);
-    for (uint64_t done = 0; done < place.size_bytes; done += chunk.size()) {
-      chunk.resize(std::min<uint64_t>(place.size_bytes - done, 1 << 20));
-      file.read(place.offset + done, chunk.size(), chunk.data());
-      sha.update(chunk);
-    }
-  }
-  return to_hex(sha.finish());
-}
 
 /// The built-in models, as a user writes them: "builtin:addition, builtin:addition-gqa".
 std::string builtin_names() {
@@ -243,20 +192,6 @@ ModelFiles open_model(const std::string& path) {
   if (bins.size() > 1)
     throw Error(directory + " holds several .bin files; leave one llama2.c model in it");
   return open_llama2c(directory, bins[0]);
-}
-
-std::string fingerprint(const ModelFiles& files) {
-  static std::mutex mutex;
-  static std::map<std::string, std::string> known;
-  const std::string id = canonical(files.config) + stamp(files);
-  {
-    const std::lock_guard lock(mutex);
-    if (const auto it = known.find(id); it != known.end()) return it->second;
-  }
-  std::string print = hash(files);
-  const std::lock_guard lock(mutex);
-  known[id] = print;
-  return print;
 }
 
 }  // namespace headcount::models

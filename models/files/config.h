@@ -135,8 +135,10 @@ ModelFiles open_model(const std::string& path);
 /// file cannot give them any more.
 void read_bytes(const TensorPlace& place, void* out);
 
-/// Hex SHA-256 over the config and every weight's name, dtype, shape and bytes. Cached in memory by
-/// (file, size, mtime).
+/// Hex SHA-256 over the config and every weight's name, dtype, shape and bytes. Kept by path, size,
+/// time of change and inode, in memory and in $HEADCOUNT_CACHE (else $XDG_CACHE_HOME/headcount,
+/// else
+/// ~/.cache/headcount).
 std::string fingerprint(const ModelFiles& files);
 
 /// $HEADCOUNT_BUILTIN, else models/builtin beside the program's source or installation.

@@ -173,8 +173,7 @@ TEST_F(Files, RefusesWhatIsNoModelDirectory) {
               HasSubstr("there is no built-in model \"nosuch\""));
   EXPECT_THAT(error_of([&] { open_model("builtin:../x"); }), HasSubstr("names no built-in model"));
   write("config.json", tiny_config().dump());
-  EXPECT_THAT(error_of([&] { open_model(directory_); }),
-              HasSubstr(directory_ + " has no weights"));
+  EXPECT_THAT(error_of([&] { open_model(directory_); }), HasSubstr(directory_ + " has no weights"));
 }
 
 TEST_F(Files, RefusesTensorsTheConfigDoesNotMean) {

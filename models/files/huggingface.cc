@@ -215,6 +215,27 @@ bool is_buffer(const Family& family, const std::string& name) {
                      [&](const std::string& end) { return name.ends_with(end); });
 }
 
+/// generation_config.json may name more ids that end a text than config.json does.
+void read_generation_config(const fs::path& directory, Config& c) {
+  const std::string file = (directory / "generation_config.json").string();
+  if (!fs::exists(file)) return;
+  const json object = read_json(file);
+  for (const int64_t id : JsonReader(file, object).ids("eos_token_id")) {
+    const bool known = std::find(c.stop_ids.begin(), c.stop_ids.end(), id) != c.stop_ids.end();
+    if (!known && id >= 0 && id < c.vocab_size) c.stop_ids.push_back(id);
+  }
+}
+
+/// The directory itself where it holds a tokenizer of any format.
+std::string tokenizer_in(const fs::path& directory) {
+  for (const char* name : {"tokenizer.json", "vocab.json", "tokenizer.model", "vocab.txt"})
+    if (fs::exists(directory / name)) return directory.string();
+  std::error_code error;
+  for (const fs::directory_entry& entry : fs::directory_iterator(directory, error))
+    if (entry.path().extension() == ".tiktoken") return directory.string();
+  return "";
+}
+
 }  // namespace
 
 ModelFiles open_huggingface(const std::string& directory) {
@@ -227,6 +248,8 @@ ModelFiles open_huggingface(const std::string& directory) {
   files.directory = directory;
   files.config = family.config(reader);
   check_shape(files.config, config_file);
+  read_generation_config(directory, files.config);
+  files.tokenizer = tokenizer_in(directory);
 
   const Checkpoint checkpoint = read_checkpoint(directory, family);
   std::set<std::string> used;

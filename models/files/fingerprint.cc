@@ -1,0 +1,165 @@
+// The fingerprint of a model: SHA-256 over its shape and every weight's numbers. Reading 16 GB
+// takes ten seconds, so it is kept, in memory and in one small file per model, under what tells one
+// state of the files from another without reading them: path, size, time of change, inode.
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <mutex>
+#include <set>
+
+#include "models/files/config.h"
+#include "models/files/mapped_file.h"
+#include "schemas/error.h"
+#include "schemas/sha256.h"
+
+namespace headcount::models {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string exactly(double value) {
+  char text[64];
+  std::snprintf(text, sizeof text, "%a", value);
+  return text;
+}
+
+/// Everything of the config that changes what the model computes.
+std::string canonical(const Config& c) {
+  std::string text = "headcount model 2\n" + c.family;
+  const auto add = [&](int64_t value) { text += " " + std::to_string(value); };
+  for (const int64_t value :
+       {c.n_layers, c.n_heads, c.n_kv_heads, c.d_model, c.d_head, c.d_mlp, c.vocab_size,
+        c.max_positions, c.n_learned_positions, c.position_offset, c.n_time_steps, c.n_turning(),
+        c.window, c.first_window_layer, c.rope_scaling.original_positions, c.mask_id})
+    add(value);
+  for (const double value : {c.norm_eps, c.rope_theta, c.rope_scaling.factor,
+                             c.rope_scaling.low_freq_factor, c.rope_scaling.high_freq_factor})
+    text += " " + exactly(value);
+  for (const bool value :
+       {c.norm_weight, c.norm_bias, c.embedding_norm, c.qkv_bias, c.o_bias, c.qk_norm,
+        c.qk_norm_weight, c.gated_mlp, c.mlp_bias, c.causal, c.shifted, c.tied_head, c.head_bias})
+    add(value ? 1 : 0);
+  for (const int value : {static_cast<int>(c.norm), static_cast<int>(c.rotary),
+                          static_cast<int>(c.residual), static_cast<int>(c.activation)})
+    add(value);
+  return text + "\n";
+}
+
+/// The weights' files, each once, in the order of the weights.
+std::vector<std::string> files_of(const ModelFiles& files) {
+  std::vector<std::string> names;
+  std::set<std::string> seen;
+  for (const TensorPlace& place : files.tensors)
+    if (seen.insert(place.file).second) names.push_back(place.file);
+  return names;
+}
+
+/// What tells one state of the weights' files from another.
+std::string stamp(const ModelFiles& files) {
+  std::string text = canonical(files.config);
+  for (const std::string& file : files_of(files)) {
+    struct stat info {};
+    if (::stat(file.c_str(), &info) != 0) throw Error("cannot read " + file);
+    std::error_code error;
+    const fs::path whole = fs::weakly_canonical(file, error);
+    text += (error ? file : whole.string()) + "|" + std::to_string(info.st_size) + "|" +
+            std::to_string(info.st_mtim.tv_sec) + "." + std::to_string(info.st_mtim.tv_nsec) + "|" +
+            std::to_string(info.st_ino) + "\n";
+  }
+  return text;
+}
+
+/// Every weight's description and bytes, those of a part of a fused weight included between its
+/// first and its last.
+std::string hash(const ModelFiles& files) {
+  Sha256 sha;
+  sha.update(canonical(files.config));
+  std::map<std::string, MappedFile> mapped;
+  for (const TensorPlace& place : files.tensors) {
+    std::string line = place.name + " " + place.dtype;
+    for (const int64_t extent : place.shape) line += " " + std::to_string(extent);
+    for (const int64_t stride : place.strides) line += " s" + std::to_string(stride);
+    sha.update(line + "\n");
+    const auto [it, fresh] = mapped.try_emplace(place.file, place.file);
+    const MappedFile& file = it->second;
+    const auto bytes = file.at(place);
+    constexpr size_t kAtOnce = 16 << 20;
+    for (size_t done = 0; done < bytes.size(); done += kAtOnce) {
+      const auto part = bytes.subspan(done, std::min(kAtOnce, bytes.size() - done));
+      sha.update({reinterpret_cast<const char*>(part.data()), part.size()});
+      file.forget(part);
+    }
+  }
+  return to_hex(sha.finish());
+}
+
+/// Where fingerprints are kept between processes; empty: nowhere.
+fs::path cache_directory() {
+  const auto set = [](const char* name) -> std::string {
+    const char* const value = std::getenv(name);
+    return value == nullptr ? "" : value;
+  };
+  if (const std::string own = set("HEADCOUNT_CACHE"); !own.empty()) return own;
+  if (const std::string xdg = set("XDG_CACHE_HOME"); !xdg.empty())
+    return fs::path(xdg) / "headcount";
+  if (const std::string home = set("HOME"); !home.empty())
+    return fs::path(home) / ".cache" / "headcount";
+  return {};
+}
+
+bool is_hash(const std::string& text) {
+  return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string::npos;
+}
+
+/// The kept fingerprint; empty where there is none, or none that can be trusted.
+std::string kept(const fs::path& file) {
+  std::ifstream in(file);
+  std::string text;
+  std::getline(in, text);
+  return is_hash(text) ? text : "";
+}
+
+/// Best effort: a cache that cannot be written costs time, nothing else.
+void keep(const fs::path& file, const std::string& print) {
+  std::error_code error;
+  fs::create_directories(file.parent_path(), error);
+  const fs::path fresh = file.string() + "." + std::to_string(::getpid());
+  const bool written = [&] {
+    std::ofstream out(fresh);
+    out << print << "\n";
+    return static_cast<bool>(out.flush());
+  }();
+  if (written) fs::rename(fresh, file, error);
+  if (!written || error) fs::remove(fresh, error);
+}
+
+}  // namespace
+
+std::string fingerprint(const ModelFiles& files) {
+  static std::mutex mutex;
+  static std::map<std::string, std::string> known;
+  const std::string id = stamp(files);
+  {
+    const std::lock_guard lock(mutex);
+    if (const auto it = known.find(id); it != known.end()) return it->second;
+  }
+  const fs::path directory = cache_directory();
+  const fs::path file =
+      directory.empty() ? fs::path() : directory / "fingerprints" / to_hex(sha256(id));
+  std::string print = file.empty() ? "" : kept(file);
+  if (print.empty()) {
+    print = hash(files);
+    if (!file.empty()) keep(file, print);
+  }
+  const std::lock_guard lock(mutex);
+  known[id] = print;
+  return print;
+}
+
+}  // namespace headcount::models
