@@ -114,7 +114,7 @@ at::Tensor spread(const Pass& pass, const at::Tensor& supervised) {
 at::Tensor backward_pass(const Model& model, const Layout& layout, const at::Tensor& gates,
                          const Ops& ops, const Tape& tape, const at::Tensor& d_hidden) {
   const Config& c = model.config;
-  const Pass pass(model, layout, gates, ops, longest(layout));
+  const Pass pass(model, layout, gates, ops, tables_for(model, layout));
   const auto n_sequences = static_cast<int64_t>(layout.start.size()) - 1;
   at::Tensor d_gates =
       at::zeros({n_sequences, c.n_layers, c.n_heads}, pass.narrow.dtype(at::kDouble));

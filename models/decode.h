@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "models/model.h"
+#include "models/transformer.h"
 
 namespace headcount::models {
 
@@ -11,10 +12,12 @@ namespace headcount::models {
 /// model's dtype on its device. Owned by whoever decodes.
 struct KvCache {
   std::vector<at::Tensor> k, v;
-  int64_t length = 0;  // positions filled
+  int64_t length = 0;   // positions filled
+  RotaryTables tables;  // of all positions up to the capacity
 };
 
-/// An empty cache for sequences up to `capacity` positions.
+/// An empty cache for sequences up to `capacity` positions. Throws Error on a model that is not
+/// causal.
 KvCache make_cache(const Model& model, int64_t capacity);
 
 /// Reads `ids` (at least one) after what the cache holds and returns the logits behind the last:

@@ -30,11 +30,12 @@ bool widens(const at::Tensor& x) { return x.scalar_type() == at::kHalf && x.devi
 
 }  // namespace
 
-int64_t longest(const Layout& layout) {
-  int64_t most = 0;
+RotaryTables tables_for(const Model& model, const Layout& layout) {
+  int64_t longest = 0;
   for (size_t b = 0; b + 1 < layout.start.size(); ++b)
-    most = std::max(most, layout.start[b + 1] - layout.start[b]);
-  return most;
+    longest = std::max(longest, layout.start[b + 1] - layout.start[b]);
+  return rotary_tables(model.config, longest, model.weights.embedding.scalar_type(),
+                       model.weights.embedding.device());
 }
 
 void project(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
@@ -59,13 +60,12 @@ void project_back(const at::Tensor& d, const at::Tensor& weight, at::Tensor& out
 }
 
 Pass::Pass(const Model& model_, const Layout& layout_, const at::Tensor& gates_, const Ops& ops_,
-           int64_t n_positions)
+           const RotaryTables& tables_)
     : model(model_),
       layout(layout_),
       gates(gates_),
       ops(ops_),
-      tables(rotary_tables(model.config, n_positions, model.weights.embedding.scalar_type(),
-                           model.weights.embedding.device())),
+      tables(tables_),
       narrow(model.weights.embedding.options()),
       broad(narrow.dtype(wide(model.weights.embedding.scalar_type()))) {}
 

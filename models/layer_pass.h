@@ -12,8 +12,8 @@ void project(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bi
 /// out = d weight: its derivative.
 void project_back(const at::Tensor& d, const at::Tensor& weight, at::Tensor& out);
 
-/// Positions of the longest sequence.
-int64_t longest(const Layout& layout);
+/// Rotary angles of all the layout's positions.
+RotaryTables tables_for(const Model& model, const Layout& layout);
 
 /// What all layers of a pass share: its arguments, the rotary angles, and how buffers are made.
 struct Pass {
@@ -25,7 +25,7 @@ struct Pass {
   at::TensorOptions narrow, broad;  // the model's dtype; the wide one
 
   Pass(const Model& model_, const Layout& layout_, const at::Tensor& gates_, const Ops& ops_,
-       int64_t n_positions);
+       const RotaryTables& tables_);
 
   const LayerWeights& layer(size_t l) const { return model.weights.layers[l]; }
   bool last(size_t l) const { return l + 1 == model.weights.layers.size(); }

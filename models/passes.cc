@@ -10,7 +10,7 @@
 namespace headcount::models {
 Tape forward_pass(const Model& model, const Layout& layout, const at::Tensor& gates, const Ops& ops,
                   Keep keep) {
-  const Pass pass(model, layout, gates, ops, longest(layout));
+  const Pass pass(model, layout, gates, ops, tables_for(model, layout));
   Scratch scratch(pass);
   const int64_t n = layout.ids.size(0), n_supervised = layout.supervised.size(0);
   const size_t n_layers = model.weights.layers.size();
