@@ -126,6 +126,16 @@ std::vector<WeightShape> weight_shapes(const Config& c) {
   return all;
 }
 
+int64_t even_head(const Config& c, const std::string& file) {
+  if (c.n_heads < 1) return 1;  // check_shape says what is wrong
+  if (c.d_model % c.n_heads != 0) {
+    throw Error(file +
+                " describes no model this program can run: the width is not a multiple of "
+                "the number of heads");
+  }
+  return c.d_model / c.n_heads;
+}
+
 void check_shape(const Config& c, const std::string& file) {
   const auto require = [&](bool holds, const std::string& what) {
     if (!holds) throw Error(file + " describes no model this program can run: " + what);
@@ -134,6 +144,7 @@ void check_shape(const Config& c, const std::string& file) {
                                                    {"the number of heads", c.n_heads},
                                                    {"the number of key/value heads", c.n_kv_heads},
                                                    {"the width", c.d_model},
+                                                   {"the width of a head", c.d_head},
                                                    {"the MLP width", c.d_mlp},
                                                    {"the vocabulary size", c.vocab_size},
                                                    {"the number of positions", c.max_positions}};
@@ -141,10 +152,10 @@ void check_shape(const Config& c, const std::string& file) {
     require(size >= 1 && size <= 16'777'216, std::string(what) + " is " + std::to_string(size));
   }
   require(c.n_layers <= 4096, "it has more than 4096 layers");
-  require(c.d_model % c.n_heads == 0, "the width is not a multiple of the number of heads");
   require(c.n_heads % c.n_kv_heads == 0,
           "the number of heads is not a multiple of the number of key/value heads");
-  require(c.n_turning() % 2 == 0, "the width of a head is odd, so rotary pairs do not fit");
+  require(c.n_turning() >= 0 && c.n_turning() <= c.d_head && c.n_turning() % 2 == 0,
+          "the rotary width is odd or more than that of a head");
   require(c.norm_eps > 0 && c.norm_eps < 1, "the norm's epsilon is not between 0 and 1");
   require(c.rope_theta > 1 && c.rope_theta < 1e12, "the rotary base is not above 1");
   require(c.mask_id < c.vocab_size, "the mask token is outside the vocabulary");
@@ -180,13 +191,15 @@ ModelFiles open_model(const std::string& path) {
   }
   if (fs::exists(fs::path(directory) / "config.json", error)) return open_huggingface(directory);
 
-  std::vector<std::string> bins;
+  std::vector<std::string> bins, safetensors;
   for (const fs::directory_entry& entry : fs::directory_iterator(directory, error)) {
     const std::string file = entry.path().filename().string();
     if (entry.path().extension() == ".bin" && file.rfind("tok", 0) != 0)
       bins.push_back(entry.path().string());
+    if (entry.path().extension() == ".safetensors") safetensors.push_back(entry.path().string());
   }
   if (error) throw Error("cannot list the model directory " + directory + ": " + error.message());
+  if (bins.empty() && safetensors.size() == 1) return open_bare_tinydiff(directory, safetensors[0]);
   if (bins.empty())
     throw Error(directory + " holds no model: neither config.json nor a llama2.c .bin file");
   if (bins.size() > 1)

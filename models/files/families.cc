@@ -6,6 +6,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "models/files/formats.h"
 #include "schemas/error.h"
 
 namespace headcount::models {
@@ -67,7 +68,7 @@ void read_special_ids(const JsonReader& r, Config& c) {
 
 void read_heads(const JsonReader& r, const std::string& kv_key, Config& c) {
   c.n_kv_heads = r.integer_or(kv_key, c.n_heads);
-  c.d_head = r.integer_or("head_dim", c.n_heads > 0 ? c.d_model / c.n_heads : 0);
+  c.d_head = r.has("head_dim") ? r.integer("head_dim") : even_head(c, r.file());
 }
 
 void read_rope(const JsonReader& r, Config& c) {

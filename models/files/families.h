@@ -56,6 +56,11 @@ Family gpt_neox_family();
 Family opt_family();
 Family tinydiff_family();
 
+/// What every tinydiff model is, whatever its sizes; its heads have kTinydiffHead elements and its
+/// weights come without a config.json.
+void tinydiff_defaults(Config& config);
+constexpr int64_t kTinydiffHead = 32;
+
 /// "layers.3.q_bias" as {"3", "q_bias"}; "embedding" as {"", "embedding"}.
 struct CanonicalName {
   std::string layer, part;

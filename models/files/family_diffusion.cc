@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "models/files/families.h"
+#include "models/files/formats.h"
 #include "schemas/error.h"
 
 namespace headcount::models {
@@ -32,7 +33,7 @@ Config llada(const JsonReader& r) {
   c.n_kv_heads =
       r.integer_or("n_kv_heads", r.flag_or("multi_query_attention", false) ? 1 : c.n_heads);
   c.d_model = r.integer("d_model");
-  c.d_head = c.n_heads > 0 ? c.d_model / c.n_heads : 0;
+  c.d_head = even_head(c, r.file());
   c.d_mlp =
       r.has("mlp_hidden_size")
           ? r.integer("mlp_hidden_size")
@@ -55,22 +56,16 @@ Config llada(const JsonReader& r) {
 
 Config tinydiff(const JsonReader& r) {
   Config c;
-  c.family = "tinydiff";
+  tinydiff_defaults(c);
   c.n_layers = r.integer("n_layers");
   c.n_heads = c.n_kv_heads = r.integer("n_heads");
   c.d_model = r.integer("d_model");
-  c.d_head = c.n_heads > 0 ? c.d_model / c.n_heads : 0;
+  c.d_head = even_head(c, r.file());
   c.d_mlp = r.integer("d_mlp");
   c.vocab_size = r.integer("vocab_size");
   c.max_positions = r.integer("max_positions");
   c.n_time_steps = r.integer("n_time_steps");
-  c.norm_eps = r.number_or("norm_eps", 0x1p-23);
-  c.norm_weight = false;
-  c.embedding_norm = true;
-  c.qk_norm = true;
-  c.qk_norm_weight = false;
-  c.gated_mlp = false;
-  c.activation = Activation::kReluSquared;
+  c.norm_eps = r.number_or("norm_eps", c.norm_eps);
   c.mask_id = r.integer("mask_token_id");
   r.need("mask_token_id", c.mask_id >= 0);
   return c;
@@ -101,6 +96,20 @@ Stored stored_tinydiff(const std::string& canonical) {
 }
 
 }  // namespace
+
+void tinydiff_defaults(Config& c) {
+  c.family = "tinydiff";
+  c.max_positions = 256;
+  c.norm_eps = 0x1p-23;  // of float32
+  c.norm_weight = false;
+  c.embedding_norm = true;
+  c.rotary = RotaryStyle::kHalfSplitReversed;
+  c.qk_norm = true;
+  c.qk_norm_weight = false;
+  c.gated_mlp = false;
+  c.activation = Activation::kReluSquared;
+  c.mask_id = 0;
+}
 
 Family llada_family() {
   return {.architecture = "LLaDAModelLM",

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "models/files/families.h"
+#include "models/files/formats.h"
 #include "schemas/error.h"
 
 namespace headcount::models {
@@ -23,7 +24,7 @@ Config gpt(const JsonReader& r) {
   c.n_layers = r.integer("n_layer");
   c.d_model = r.integer("n_embd");
   c.n_heads = c.n_kv_heads = r.integer("n_head");
-  c.d_head = c.n_heads > 0 ? c.d_model / c.n_heads : 0;
+  c.d_head = even_head(c, r.file());
   c.d_mlp = r.integer_or("n_inner", 4 * c.d_model);
   c.vocab_size = r.integer("vocab_size");
   c.max_positions = r.integer("n_positions");
@@ -63,7 +64,7 @@ Config gpt_neox(const JsonReader& r) {
   c.n_layers = r.integer("num_hidden_layers");
   c.d_model = r.integer("hidden_size");
   c.n_heads = c.n_kv_heads = r.integer("num_attention_heads");
-  c.d_head = c.n_heads > 0 ? c.d_model / c.n_heads : 0;
+  c.d_head = even_head(c, r.file());
   c.d_mlp = r.integer("intermediate_size");
   c.vocab_size = r.integer("vocab_size");
   c.max_positions = r.integer("max_position_embeddings");
@@ -87,7 +88,7 @@ Config opt(const JsonReader& r) {
   c.n_layers = r.integer("num_hidden_layers");
   c.d_model = r.integer("hidden_size");
   c.n_heads = c.n_kv_heads = r.integer("num_attention_heads");
-  c.d_head = c.n_heads > 0 ? c.d_model / c.n_heads : 0;
+  c.d_head = even_head(c, r.file());
   c.d_mlp = r.integer("ffn_dim");
   c.vocab_size = r.integer("vocab_size");
   c.max_positions = r.integer("max_position_embeddings");

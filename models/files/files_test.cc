@@ -13,7 +13,6 @@
 #include "models/files/config.h"
 #include "models/files/formats.h"
 #include "models/files/safetensors.h"
-#include "models/files/tokenizer.h"
 #include "schemas/error.h"
 
 namespace headcount::models {
@@ -329,45 +328,6 @@ TEST_F(Files, BytesThatVanishAfterOpeningAreAnError) {
   std::string out(files.tensors[0].size_bytes, '\0');
   EXPECT_THAT(error_of([&] { read_bytes(files.tensors[0], out.data()); }),
               HasSubstr("ends too early"));
-}
-
-TEST(Tokenizer, EncodesAsLlama2cDoes) {
-  const std::string directory = shared("data/weights/stories260K");
-  SKIP_WITHOUT(directory);
-  const Tokenizer tokenizer = Tokenizer::open(directory + "/tok512.bin", 512);
-  std::ifstream file(directory + "/tok512_vectors.jsonl");
-  int n = 0;
-  for (std::string line; std::getline(file, line); ++n) {
-    const json vector = json::parse(line);
-    const std::string text = vector["text"];
-    const auto ids = tokenizer.encode(text, true);
-    EXPECT_EQ(ids, vector["ids"].get<std::vector<int32_t>>()) << text;
-    EXPECT_EQ(tokenizer.decode(ids), text);
-  }
-  EXPECT_EQ(n, 7);
-}
-
-TEST(Tokenizer, EncodesAMegabyteInLinearithmicTime) {
-  const std::string directory = shared("data/weights/stories260K");
-  SKIP_WITHOUT(directory);
-  const Tokenizer tokenizer = Tokenizer::open(directory + "/tok512.bin", 512);
-  std::string text;
-  while (text.size() < 1'000'000) text += "Once upon a time there was a little boy named Ben. ";
-  const auto ids = tokenizer.encode(text, false);
-  EXPECT_LT(ids.size(), text.size() / 2);
-  EXPECT_EQ(tokenizer.decode(ids), text);
-}
-
-TEST_F(Files, RefusesATokenizerOfAnotherVocabulary) {
-  const std::string path = shared("data/weights/stories260K/tok512.bin");
-  SKIP_WITHOUT(path);
-  EXPECT_THAT(error_of([&] { Tokenizer::open(path, 513); }),
-              HasSubstr("ends before its 513 tokens"));
-  EXPECT_THAT(error_of([&] { Tokenizer::open(path, 511); }), HasSubstr("more than 511 tokens"));
-  EXPECT_THAT(error_of([&] { Tokenizer::open(write("tok.bin", std::string(12, '\xff')), 1); }),
-              HasSubstr("claims -1 bytes"));
-  EXPECT_THAT(error_of([&] { Tokenizer::open(directory_ + "/none.bin", 1); }),
-              HasSubstr("cannot open"));
 }
 
 }  // namespace

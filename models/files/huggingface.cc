@@ -215,6 +215,19 @@ bool is_buffer(const Family& family, const std::string& name) {
                      [&](const std::string& end) { return name.ends_with(end); });
 }
 
+/// Every weight's place, and the names that are nobody's.
+void place_weights(const Checkpoint& checkpoint, const std::string& config_file,
+                   ModelFiles& files) {
+  std::set<std::string> used;
+  for (const WeightShape& weight : weight_shapes(files.config)) {
+    files.tensors.push_back(place_weight(checkpoint, weight, files.config, config_file));
+    used.insert(files.tensors.back().stored);
+  }
+  for (const auto& [name, place] : checkpoint.tensors) {
+    if (!used.count(name) && !is_buffer(*checkpoint.family, name)) files.extra.push_back(name);
+  }
+}
+
 /// generation_config.json may name more ids that end a text than config.json does.
 void read_generation_config(const fs::path& directory, Config& c) {
   const std::string file = (directory / "generation_config.json").string();
@@ -251,15 +264,40 @@ ModelFiles open_huggingface(const std::string& directory) {
   read_generation_config(directory, files.config);
   files.tokenizer = tokenizer_in(directory);
 
-  const Checkpoint checkpoint = read_checkpoint(directory, family);
-  std::set<std::string> used;
-  for (const WeightShape& weight : weight_shapes(files.config)) {
-    files.tensors.push_back(place_weight(checkpoint, weight, files.config, config_file));
-    used.insert(files.tensors.back().stored);
-  }
-  for (const auto& [name, place] : checkpoint.tensors) {
-    if (!used.count(name) && !is_buffer(family, name)) files.extra.push_back(name);
-  }
+  place_weights(read_checkpoint(directory, family), config_file, files);
+  return files;
+}
+
+ModelFiles open_bare_tinydiff(const std::string& directory, const std::string& file) {
+  const Family& family = families().back();
+  HC_CHECK(family.model_type == "tinydiff");
+  const Checkpoint checkpoint{.tensors = by_name(read_safetensors(file)),
+                              .listed_in = file,
+                              .prefix = "",
+                              .family = &family};
+  const auto shape = [&](const std::string& name) {
+    const TensorPlace* const found = checkpoint.find(name);
+    if (found == nullptr || found->shape.size() != 2) {
+      throw Error(directory + " holds no config.json, and " + file +
+                  " is no tinydiff model, which alone needs none: it lacks a matrix \"" + name +
+                  "\"");
+    }
+    return found->shape;
+  };
+  ModelFiles files;
+  files.directory = directory;
+  Config& c = files.config;
+  tinydiff_defaults(c);
+  c.vocab_size = shape("token_emb.weight")[0];
+  c.d_model = shape("token_emb.weight")[1];
+  c.n_time_steps = shape("time_emb.weight")[0];
+  c.d_mlp = shape("blocks.0.mlp.c_fc.weight")[0];
+  c.d_head = kTinydiffHead;
+  c.n_heads = c.n_kv_heads = c.d_model / kTinydiffHead;
+  while (checkpoint.find("blocks." + std::to_string(c.n_layers) + ".attn.c_q.weight") != nullptr)
+    ++c.n_layers;
+  check_shape(c, file);
+  place_weights(checkpoint, file, files);
   return files;
 }
 

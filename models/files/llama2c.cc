@@ -33,7 +33,7 @@ Config config_of(const std::string& file) {
   c.vocab_size = std::abs(static_cast<int64_t>(header[5]));
   c.max_positions = header[6];
 
-  c.d_head = c.n_heads > 0 ? c.d_model / c.n_heads : 0;
+  c.d_head = even_head(c, file);
   c.rotary = RotaryStyle::kInterleaved;
   c.causal = true;
   c.tied_head = header[5] > 0;
