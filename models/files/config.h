@@ -58,6 +58,7 @@ struct Config {
   int64_t d_rotary = -1;  // leading elements of a head that turn; 0: none, -1: all of them
   double rope_theta = 1e4;
   RotaryStyle rotary = RotaryStyle::kHalfSplit;
+  bool rotary_backwards = false;  // by the negative angle (tinydiff)
   RopeScaling rope_scaling;
 
   bool qkv_bias = false, o_bias = false;

@@ -103,6 +103,7 @@ void tinydiff_defaults(Config& c) {
   c.norm_eps = 0x1p-23;  // of float32
   c.norm_weight = false;
   c.embedding_norm = true;
+  c.rotary_backwards = true;
   c.rotary = RotaryStyle::kHalfSplitReversed;
   c.qk_norm = true;
   c.qk_norm_weight = false;

@@ -41,9 +41,9 @@ std::string canonical(const Config& c) {
   for (const double value : {c.norm_eps, c.rope_theta, c.rope_scaling.factor,
                              c.rope_scaling.low_freq_factor, c.rope_scaling.high_freq_factor})
     text += " " + exactly(value);
-  for (const bool value :
-       {c.norm_weight, c.norm_bias, c.embedding_norm, c.qkv_bias, c.o_bias, c.qk_norm,
-        c.qk_norm_weight, c.gated_mlp, c.mlp_bias, c.causal, c.shifted, c.tied_head, c.head_bias})
+  for (const bool value : {c.norm_weight, c.norm_bias, c.embedding_norm, c.rotary_backwards,
+                           c.qkv_bias, c.o_bias, c.qk_norm, c.qk_norm_weight, c.gated_mlp,
+                           c.mlp_bias, c.causal, c.shifted, c.tied_head, c.head_bias})
     add(value ? 1 : 0);
   for (const int value : {static_cast<int>(c.norm), static_cast<int>(c.rotary),
                           static_cast<int>(c.residual), static_cast<int>(c.activation)})
