@@ -10,7 +10,7 @@
 #include "cli/local.h"
 #include "cli/text.h"
 #include "models/files/config.h"
-#include "models/files/tokenizer.h"
+#include "models/tokenizers/tokenizer.h"
 
 namespace headcount::cli {
 namespace {
@@ -20,7 +20,6 @@ using Json = nlohmann::ordered_json;
 
 struct Options {
   std::string directory, tokenizer, text;
-  int64_t vocab_size = 0;
   bool stdin0 = false, jsonl = false, bos = false;
 };
 
@@ -85,23 +84,13 @@ int hand_to_runner(const std::string& command, const CLI::App& app) {
   become_runner(arguments);
 }
 
-/// The tokenizer of PATH: a model directory, builtin:NAME, or a tokenizer file (the vocabulary's
-/// size then comes from --vocab-size or the model beside it).
+/// The tokenizer of PATH: a tokenizer file, a folder holding one, or builtin:NAME.
 models::Tokenizer open_tokenizer(const Options& options) {
   const std::string& path = options.tokenizer;
-  const bool file = fs::is_regular_file(path);
-  if (file && options.vocab_size > 0) return models::Tokenizer::open(path, options.vocab_size);
-  if (!file) {
-    const models::ModelFiles model = models::open_model(path);
-    if (model.tokenizer.empty()) throw BadInput(path + " has no tokenizer");
-    return models::Tokenizer::open(model.tokenizer, model.config.vocab_size);
-  }
-  try {
-    const models::ModelFiles model = models::open_model(fs::absolute(path).parent_path().string());
-    return models::Tokenizer::open(path, model.config.vocab_size);
-  } catch (const Error&) {
-    throw BadInput(path + " does not say how many tokens it has: add --vocab-size N");
-  }
+  if (!path.starts_with("builtin:")) return models::Tokenizer::open(path);
+  const models::ModelFiles model = models::open_model(path);
+  if (model.tokenizer.empty()) throw BadInput(path + " has no tokenizer");
+  return models::Tokenizer::open(model.tokenizer);
 }
 
 std::string ids_text(const std::vector<int32_t>& ids) {
@@ -179,16 +168,13 @@ void add_model_commands(CLI::App& app, Session& session) {
 
   CLI::App* cut = add_command(
       app, session, "tokenize", "texts as token ids: one line of stdin, one line of ids",
-      "  headcount tokenize --tokenizer tok512.bin --vocab-size 512 --text \"Once upon a time\"\n"
+      "  headcount tokenize --tokenizer tok512.bin --text \"Once upon a time\"\n"
       "  headcount tokenize --tokenizer MODEL_DIR --bos < texts.txt\n"
       "  find . -name '*.txt' -exec cat {} + | headcount tokenize --tokenizer MODEL_DIR --stdin0",
       nullptr);
   cut->add_option("--tokenizer", options->tokenizer, "a tokenizer file or a model directory")
       ->required()
       ->type_name("PATH");
-  cut->add_option("--vocab-size", options->vocab_size,
-                  "how many tokens the file has (default: as the model beside it says)")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 31));
   CLI::Option* text = cut->add_option("--text", options->text, "this text instead of stdin");
   CLI::Option* stdin0 = cut->add_flag("--stdin0", options->stdin0,
                                       "texts on stdin end with a NUL byte, not a newline");

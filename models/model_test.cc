@@ -15,10 +15,10 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "models/files/tokenizer.h"
 #include "models/generate.h"
 #include "models/passes.h"
 #include "models/test_models.h"
+#include "models/tokenizers/tokenizer.h"
 #include "models/transformer.h"
 #include "schemas/error.h"
 
@@ -122,7 +122,7 @@ TEST(Stories260K, TellsTheStoryLlama2cTellsGreedily) {
   SKIP_WITHOUT(directory);
   const ModelFiles files = open_model(directory);
   const Model model = load(files, at::kFloat, at::kCPU);
-  const Tokenizer tokenizer = Tokenizer::open(files.tokenizer, files.config.vocab_size);
+  const Tokenizer tokenizer = Tokenizer::open(files.tokenizer);
   std::ifstream file(directory + "/golden_greedy_n200.txt");
   const std::string golden{std::istreambuf_iterator<char>(file), {}};
   EXPECT_EQ(tokenizer.decode(greedy(model, tokenizer.encode("", true), 200)), golden);

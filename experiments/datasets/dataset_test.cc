@@ -6,7 +6,7 @@
 
 #include "experiments/datasets/addition.h"
 #include "experiments/datasets/test_files.h"
-#include "models/files/tokenizer.h"
+#include "models/tokenizers/tokenizer.h"
 
 namespace headcount::datasets {
 namespace {
@@ -179,8 +179,7 @@ TEST_F(Text, WindowsWithoutOverlapGiveTheFileBack) {
   std::vector<int32_t> joined;
   for (const Row& row : dataset.rows)
     joined.insert(joined.end(), row.ids.begin() + 1, row.ids.end());
-  const std::string back =
-      models::Tokenizer::open(model_.tokenizer, model_.config.vocab_size).decode(joined);
+  const std::string back = models::Tokenizer::open(model_.tokenizer).decode(joined);
   std::ifstream file(story_, std::ios::binary);
   std::string original((std::istreambuf_iterator<char>(file)), {});
   EXPECT_NE(back.find("a little boy named Ben. Ben loved to explore"), std::string::npos);

@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "experiments/datasets/files.h"
-#include "models/files/tokenizer.h"
+#include "models/tokenizers/tokenizer.h"
 #include "schemas/error.h"
 
 namespace headcount::datasets {
@@ -56,8 +56,10 @@ std::vector<Row> read_text(const std::string& path, const TextOptions& options,
   const std::string text = read_file(path, kMaxFileBytes);
   if (text.empty()) throw Error(path + " is empty");
   const models::Config& config = model.config;
-  const std::vector<int32_t> tokens =
-      models::Tokenizer::open(model.tokenizer, config.vocab_size).encode(text, false);
+  const std::vector<int32_t> tokens = models::Tokenizer::open(model.tokenizer).encode(text);
+  if (!tokens.empty() && *std::max_element(tokens.begin(), tokens.end()) >= config.vocab_size)
+    throw Error(model.tokenizer + " belongs to another vocabulary: it makes tokens beyond the " +
+                std::to_string(config.vocab_size) + " of " + model.directory);
   const size_t n_bos = options.bos && config.bos_id >= 0 ? 1 : 0;
   const size_t n_text = static_cast<size_t>(options.window) - n_bos;
   const size_t stride = options.stride > 0 ? static_cast<size_t>(options.stride) : n_text;

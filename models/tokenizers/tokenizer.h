@@ -16,6 +16,8 @@ namespace headcount::models {
 
 /// One format's work behind Tokenizer; immutable, so any number of threads may use it at once.
 class TokenizerModel;
+/// Its decoding, id by id.
+class TokenStream;
 
 /// A value: copies share what was read. encode and decode may be called from any thread.
 class Tokenizer {
@@ -43,6 +45,7 @@ class Tokenizer {
   std::string description() const;
 
  private:
+  friend class StreamDecoder;
   explicit Tokenizer(std::shared_ptr<const TokenizerModel> model);
   std::shared_ptr<const TokenizerModel> model_;
 };
@@ -53,14 +56,16 @@ class Tokenizer {
 class StreamDecoder {
  public:
   StreamDecoder(Tokenizer tokenizer, bool skip_special_tokens);
+  StreamDecoder(StreamDecoder&&) noexcept;
+  StreamDecoder& operator=(StreamDecoder&&) noexcept;
+  ~StreamDecoder();
   std::string push(int32_t id);
+  /// Once, at the end.
   std::string finish();
 
  private:
-  Tokenizer tokenizer_;
-  bool skip_special_tokens_;
-  std::vector<int32_t> ids_;  // since the last point where text was complete, and one before
-  size_t shown_ = 0;          // bytes of decode(ids_) already returned
+  Tokenizer tokenizer_;  // keeps alive what stream_ reads
+  std::unique_ptr<TokenStream> stream_;
 };
 
 }  // namespace headcount::models

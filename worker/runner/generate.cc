@@ -6,7 +6,7 @@
 
 #include "experiments/datasets/addition.h"
 #include "experiments/run/unmask.h"
-#include "models/files/tokenizer.h"
+#include "models/tokenizers/tokenizer.h"
 #include "worker/runner/commands.h"
 #include "worker/runner/inputs.h"
 
@@ -46,14 +46,12 @@ std::vector<int32_t> prompt_ids(const GenerateOptions& options, const models::Mo
   }
   if (files.tokenizer.empty())
     throw BadInput(options.model + " has no tokenizer file: give token ids with --ids");
-  return input([&] {
-    return models::Tokenizer::open(files.tokenizer, config.vocab_size).encode(options.prompt, true);
-  });
+  return input(
+      [&] { return models::Tokenizer::open(files.tokenizer).encode(options.prompt, true); });
 }
 
 std::string text_of(const std::vector<int32_t>& ids, const models::ModelFiles& files) {
-  if (!files.tokenizer.empty())
-    return models::Tokenizer::open(files.tokenizer, files.config.vocab_size).decode(ids);
+  if (!files.tokenizer.empty()) return models::Tokenizer::open(files.tokenizer).decode(ids);
   std::string text;
   const bool sums = writes_sums(files);
   for (const int32_t id : ids) {
