@@ -48,6 +48,7 @@ inline Config random_config(uint64_t number) {
   c.n_time_steps = choose.of<int64_t>({0, 8});
   c.d_rotary = choose.of<int64_t>({-1, 0, 2, 4});
   c.rotary = choose.of({RotaryStyle::kHalfSplit, RotaryStyle::kInterleaved});
+  c.rotary_backwards = choose.yes();
   if (choose.yes())
     c.rope_scaling = {
         .factor = 8, .low_freq_factor = 1, .high_freq_factor = 4, .original_positions = 16};

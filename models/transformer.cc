@@ -195,6 +195,7 @@ RotaryTables rotary_tables(const Config& config, int64_t n_positions, at::Scalar
         at::clamp((turns - s.low_freq_factor) / (s.high_freq_factor - s.low_freq_factor), 0, 1);
     frequency = frequency * (keep + (1 - keep) / s.factor);
   }
+  if (config.rotary_backwards) frequency = -frequency;
   const at::Tensor angles = at::arange(n_positions, at::kDouble).unsqueeze(1) * frequency;
   return {angles.cos().to(wide(dtype)).to(device), angles.sin().to(wide(dtype)).to(device)};
 }

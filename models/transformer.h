@@ -29,9 +29,6 @@ struct RotaryTables {
 RotaryTables rotary_tables(const Config& config, int64_t n_positions, at::ScalarType dtype,
                            at::Device device);
 
-/// The row of the table of noise levels each sequence of a model with n_time_steps gets: int64 [B].
-at::Tensor noise_levels(const Config& config, const Batch& batch);
-
 /// Batch::time, or what stands there for it: int64 [B]. Of a model with n_time_steps.
 at::Tensor noise_levels(const Config& config, const Batch& batch);
 

@@ -2,13 +2,17 @@
 #include <ATen/Parallel.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
 #include <ATen/ops/isfinite.h>
 #include <ATen/ops/ones.h>
 
 #include <algorithm>
+#include <cstring>
 #include <functional>
 #include <map>
+#include <span>
 
+#include "models/files/mapped_file.h"
 #include "models/model.h"
 #include "schemas/error.h"
 #include "schemas/philox.h"
@@ -143,13 +147,22 @@ int64_t rows_at_once(const at::Tensor& t) {
   return std::max<int64_t>(1, kElements / std::max<int64_t>(1, t.numel() / t.size(0)));
 }
 
-/// Copies the stored weight into `to`, a contiguous tensor of its shape.
-void read(const TensorPlace& place, const at::Tensor& to) {
+/// The bytes as one row of numbers, where they lie; copied only where they are not aligned.
+at::Tensor flat_view(std::span<const std::byte> bytes, at::ScalarType dtype) {
+  const auto n = static_cast<int64_t>(bytes.size() / c10::elementSize(dtype));
+  void* const data = const_cast<std::byte*>(bytes.data());  // tensors know no const; nobody writes
+  if (reinterpret_cast<uintptr_t>(data) % c10::elementSize(dtype) == 0)
+    return at::from_blob(data, {n}, at::TensorOptions(dtype));
+  at::Tensor copy = at::empty({n}, dtype);
+  std::memcpy(copy.data_ptr(), data, bytes.size());
+  return copy;
+}
+
+/// Copies the weight, stored in these bytes, into `to`, a contiguous tensor of its shape.
+void read(const TensorPlace& place, std::span<const std::byte> bytes, const at::Tensor& to) {
   const at::ScalarType stored = scalar_type(place.dtype);
-  const at::Tensor bytes = at::empty({static_cast<int64_t>(place.size_bytes)}, at::kByte);
-  read_bytes(place, bytes.data_ptr());
   const std::vector<int64_t>& sizes = place.sizes.empty() ? place.shape : place.sizes;
-  const at::Tensor flat = bytes.view(stored);
+  at::Tensor flat = flat_view(bytes, stored);
   const at::Tensor from =
       place.strides.empty() ? flat.view(sizes) : flat.as_strided(sizes, place.strides);
   const at::Tensor target = to.view(sizes);
@@ -158,7 +171,8 @@ void read(const TensorPlace& place, const at::Tensor& to) {
     const at::Tensor part = target.narrow(0, row, n);
     part.copy_(from.narrow(0, row, n));
     if (!at::isfinite(part).all().item<bool>())
-      throw Error(place.file + ": weight " + place.name + " holds NaN or infinite numbers");
+      throw Error(place.file + ": weight " + place.name + " holds NaN or infinite numbers" +
+                  (to.scalar_type() == at::kHalf ? ", or numbers too large for float16" : ""));
   }
 }
 
@@ -212,7 +226,13 @@ Model make_model(const Config& config, const std::vector<at::Tensor>& weights) {
 
 Model load(const ModelFiles& files, at::ScalarType dtype, at::Device device) {
   const Empty empty = empty_model(files.config, dtype, device);
-  for (const TensorPlace& place : files.tensors) read(place, empty.places.at(place.name));
+  std::map<std::string, MappedFile> mapped;
+  for (const TensorPlace& place : files.tensors) {
+    const MappedFile& file = mapped.try_emplace(place.file, place.file).first->second;
+    const std::span<const std::byte> bytes = file.at(place);
+    read(place, bytes, empty.places.at(place.name));
+    file.forget(bytes);
+  }
   return empty.model;
 }
 

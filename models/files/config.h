@@ -10,8 +10,8 @@
 namespace headcount::models {
 
 /// Which elements of a head turn together: (i, i + d/2) as Llama and LLaDA, or (2i, 2i + 1) as
-/// GPT-J; or the first pairs turned the other way round, as tinydiff.
-enum class RotaryStyle { kHalfSplit, kInterleaved, kHalfSplitReversed };
+/// GPT-J.
+enum class RotaryStyle { kHalfSplit, kInterleaved };
 
 enum class NormKind {
   kRms,   // x / rms(x)

@@ -104,7 +104,6 @@ void tinydiff_defaults(Config& c) {
   c.norm_weight = false;
   c.embedding_norm = true;
   c.rotary_backwards = true;
-  c.rotary = RotaryStyle::kHalfSplitReversed;
   c.qk_norm = true;
   c.qk_norm_weight = false;
   c.gated_mlp = false;
