@@ -42,7 +42,7 @@ struct GoldenGates {
 struct GoldenPath {
   size_t sequence = 0;
   std::vector<double> gauss_legendre;  // by 64 points
-  std::vector<double> composite;       // by 64 panels of 8 points
+  std::vector<double> composite;       // by 64 panels of 8 points; empty: not compared
 };
 
 struct Golden {

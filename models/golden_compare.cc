@@ -208,9 +208,9 @@ Tolerances tolerances(at::ScalarType dtype) {
     case at::kFloat:
       return {1e-4, 2e-5, 5e-5, 2e-5};
     case at::kHalf:
-      return {0.05, 0.01, 0.05, 0.05};
+      return {0.07, 0.02, 0.07, 0.02};
     default:
-      return {0.5, 0.1, 0.5, 0.5};
+      return {0.55, 0.15, 0.5, 0.12};
   }
 }
 
@@ -239,6 +239,7 @@ std::vector<Difference> compare(const Model& model, const Golden& golden, const 
     const GoldenSequence& s = golden.sequences[p.sequence];
     ledger.add("path integral, 64 points", runner.integral(s, whole), p.gauss_legendre, limit.path,
                s.name);
+    if (p.composite.empty()) continue;
     ledger.add("path integral, 64 x 8 points", runner.integral(s, panels(panel)), p.composite,
                limit.path, s.name);
   }
