@@ -34,7 +34,8 @@ void MergeReader::add(std::string_view left, std::string_view right) {
                 continuing_prefix_ + "\" before it");
   const std::string joined =
       std::string(left) + std::string(right.substr(continuing_prefix_.size()));
-  merges_.set(a, b, {n_++, id(joined, "its result")});
+  merges_.set(a, b, {n_, id(joined, "its result")});
+  ++n_;
 }
 
 AddedToken read_added_token(const JsonValue& flags, const std::string& content, int64_t id) {

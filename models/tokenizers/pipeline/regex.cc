@@ -5,6 +5,8 @@
 
 #include <pcre2.h>
 
+#include <algorithm>
+
 #include "schemas/error.h"
 
 namespace headcount::models {
@@ -12,7 +14,8 @@ namespace {
 
 constexpr size_t kFirstStackBytes = 32 << 10;
 constexpr size_t kMostStackBytes = 64 << 20;
-constexpr uint32_t kMostSteps = 100'000'000;  // backtracks of one match; texts end far earlier
+// Backtracks of one match, more for a longer text; a pattern that needs them never ends.
+constexpr size_t kMostSteps = 10'000'000, kMostStepsPerByte = 16;
 
 template <auto Free>
 struct Deleter {
@@ -32,7 +35,6 @@ struct Matcher {
 
   Matcher() {
     if (data == nullptr || context == nullptr) throw std::bad_alloc();
-    pcre2_set_match_limit(context.get(), kMostSteps);
     if (stack != nullptr) pcre2_jit_stack_assign(context.get(), nullptr, stack.get());
   }
 };
@@ -71,6 +73,9 @@ Regex::Regex(std::string_view pattern, const std::string& file) {
 
 std::optional<Regex::Match> Regex::find(std::string_view text, size_t from) const {
   thread_local const Matcher matcher;
+  pcre2_set_match_limit(matcher.context.get(),
+                        static_cast<uint32_t>(std::min<size_t>(
+                            kMostSteps + kMostStepsPerByte * text.size(), UINT32_MAX)));
   const auto search = [&](uint32_t options) {
     return pcre2_match(code_->compiled.get(), reinterpret_cast<PCRE2_SPTR>(text.data()),
                        text.size(), from, PCRE2_NO_UTF_CHECK | options, matcher.data.get(),
