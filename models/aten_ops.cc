@@ -18,6 +18,7 @@
 #include <limits>
 #include <numbers>
 
+#include "models/fused_attention.h"
 #include "models/kernels.h"
 
 namespace headcount::models {
@@ -74,10 +75,10 @@ std::vector<Run> runs_of(const AttentionOp& op) {
   return runs;
 }
 
-/// One run's attention up to the scores, in the wide dtype.
-struct Scores {
-  at::Tensor q, k, v;                 // [sequences, n_heads, rows, d_head], q and k turned
-  at::Tensor scores;                  // [sequences, n_heads, queries, keys], masked
+/// One run's heads.
+struct Heads {
+  at::Tensor q, k, v;  // [sequences, n_heads, rows, d_head] in the wide dtype, q and k turned
+  at::Tensor seen;     // bool [sequences, 1, queries, keys]; undefined: all of it
   at::Tensor q_position, k_position;  // [rows]
 };
 
@@ -91,29 +92,49 @@ at::Tensor rows_first(const at::Tensor& heads) {
   return heads.transpose(1, 2).flatten(2).flatten(0, 1);
 }
 
-Scores scores_of(const AttentionOp& op, const Run& run) {
+Heads heads_of(const AttentionOp& op, const Run& run) {
   const Config& c = op.config;
   const int64_t group = c.n_heads / c.n_kv_heads, n_keys = run.k_rows / run.size;
-  Scores s;
-  s.q_position = op.q_position.narrow(0, run.q_begin, run.q_rows);
-  s.k_position = at::arange(n_keys, s.q_position.options()).repeat({run.size});
+  Heads h;
+  h.q_position = op.q_position.narrow(0, run.q_begin, run.q_rows);
+  h.k_position = at::arange(n_keys, h.q_position.options()).repeat({run.size});
   const auto turned = [&](const at::Tensor& rows, int64_t n_heads, const at::Tensor& position) {
     const at::Tensor heads = rows.unflatten(1, at::IntArrayRef({n_heads, c.d_head}));
     return heads_first(rotate(heads, op.tables, position, c.rotary, 1), run.size, n_heads);
   };
-  s.q = turned(op.q.narrow(0, run.q_begin, run.q_rows), c.n_heads, s.q_position);
-  s.k = turned(op.k.narrow(0, run.k_begin, run.k_rows), c.n_kv_heads, s.k_position)
+  h.q = turned(op.q.narrow(0, run.q_begin, run.q_rows), c.n_heads, h.q_position);
+  h.k = turned(op.k.narrow(0, run.k_begin, run.k_rows), c.n_kv_heads, h.k_position)
             .repeat_interleave(group, 1);
-  s.v = heads_first(op.v.narrow(0, run.k_begin, run.k_rows).to(s.q.scalar_type()), run.size,
+  h.v = heads_first(op.v.narrow(0, run.k_begin, run.k_rows).to(h.q.scalar_type()), run.size,
                     c.n_kv_heads)
             .repeat_interleave(group, 1);
-  s.scores = at::matmul(s.q, s.k.transpose(-1, -2)) / std::sqrt(static_cast<double>(c.d_head));
-  const at::Tensor q_at = s.q_position.reshape({run.size, 1, -1, 1}),
-                   k_at = s.k_position.narrow(0, 0, n_keys);
-  constexpr double kUnseen = -std::numeric_limits<double>::infinity();
-  if (c.causal) s.scores = s.scores.masked_fill(k_at > q_at, kUnseen);
-  if (op.window > 0) s.scores = s.scores.masked_fill(k_at <= q_at - op.window, kUnseen);
-  return s;
+  const at::Tensor q_at = h.q_position.reshape({run.size, 1, -1, 1}),
+                   k_at = h.k_position.narrow(0, 0, n_keys);
+  if (c.causal) h.seen = k_at <= q_at;
+  if (op.window > 0) {
+    const at::Tensor near = k_at > q_at - op.window;
+    h.seen = h.seen.defined() ? h.seen & near : near;
+  }
+  return h;
+}
+
+/// [sequences, n_heads, queries, keys], -inf where nothing is seen.
+at::Tensor scores_of(const Heads& h) {
+  const at::Tensor scores =
+      at::matmul(h.q, h.k.transpose(-1, -2)) / std::sqrt(static_cast<double>(h.q.size(-1)));
+  if (!h.seen.defined()) return scores;
+  return scores.masked_fill(h.seen.logical_not(), -std::numeric_limits<double>::infinity());
+}
+
+/// The heads as fused attention wants them, in `dtype`. Where queries are the keys' own rows a
+/// causal model needs no mask.
+FusedAttention fused_of(const AttentionOp& op, const Heads& h, at::ScalarType dtype) {
+  const bool plain_causal = op.config.causal && op.window == 0 && &op.q_start == &op.k_start;
+  return {.q = h.q.to(dtype),
+          .k = h.k.to(dtype),
+          .v = h.v.to(dtype),
+          .causal = plain_causal,
+          .seen = plain_causal ? at::Tensor() : h.seen};
 }
 
 /// The gates of the run's heads, [sequences, n_heads, 1, 1]; ones where none are given.
@@ -155,6 +176,8 @@ Activated activated(Activation activation, const at::Tensor& x, bool with_slope)
 
 class AtenOps : public Ops {
  public:
+  explicit AtenOps(bool fused) : fused_(fused && has_fused_attention()) {}
+
   void norm(const NormOp& op, const at::Tensor& x, const at::Tensor& delta, at::Tensor& sum,
             at::Tensor& normed, NormTape& tape) const override {
     if (delta.defined()) sum.copy_(x + delta);
@@ -201,10 +224,15 @@ class AtenOps : public Ops {
   void attention(const AttentionOp& op, at::Tensor& z, at::Tensor& gated,
                  at::Tensor& log_sum) const override {
     for (const Run& run : runs_of(op)) {
-      const Scores s = scores_of(op, run);
-      const at::Tensor sum = at::logsumexp(s.scores, -1);
-      const at::Tensor out = at::matmul(at::exp(s.scores - sum.unsqueeze(-1)), s.v);
-      log_sum.narrow(0, run.q_begin, run.q_rows).copy_(sum.transpose(1, 2).flatten(0, 1));
+      const Heads h = heads_of(op, run);
+      at::Tensor out;
+      if (fused_) {
+        out = fused_attention(fused_of(op, h, z.scalar_type())).to(h.q.scalar_type());
+      } else {
+        const at::Tensor scores = scores_of(h), sum = at::logsumexp(scores, -1);
+        out = at::matmul(at::exp(scores - sum.unsqueeze(-1)), h.v);
+        log_sum.narrow(0, run.q_begin, run.q_rows).copy_(sum.transpose(1, 2).flatten(0, 1));
+      }
       z.narrow(0, run.q_begin, run.q_rows).copy_(rows_first(out));
       gated.narrow(0, run.q_begin, run.q_rows).copy_(rows_first(out * gates_of(op, run, out)));
     }
@@ -230,22 +258,30 @@ class AtenOps : public Ops {
           .flatten(1);
     };
     for (const Run& run : runs_of(op)) {
-      const Scores s = scores_of(op, run);
+      const Heads h = heads_of(op, run);
       const auto heads = [&](const at::Tensor& rows) {
-        return heads_first(rows.narrow(0, run.q_begin, run.q_rows).to(s.q.scalar_type()), run.size,
+        return heads_first(rows.narrow(0, run.q_begin, run.q_rows).to(h.q.scalar_type()), run.size,
                            c.n_heads);
       };
-      const at::Tensor pattern = at::exp(s.scores - heads(log_sum));
-      const at::Tensor d_z = heads(d_gated) * gates_of(op, run, s.q);
-      const at::Tensor d_pattern = at::matmul(d_z, s.v.transpose(-1, -2));
-      const at::Tensor d_scores = pattern * (d_pattern - (d_z * heads(z)).sum(-1, true)) * scale;
+      const at::Tensor d_z = heads(d_gated) * gates_of(op, run, h.q);
+      at::Tensor d_queries, d_keys, d_values;
+      if (fused_) {
+        const FusedDerivatives d =
+            fused_attention_backward(fused_of(op, h, z.scalar_type()), d_z.to(z.scalar_type()));
+        d_queries = d.q, d_keys = d.k, d_values = d.v;
+      } else {
+        const at::Tensor pattern = at::exp(scores_of(h) - heads(log_sum));
+        const at::Tensor d_pattern = at::matmul(d_z, h.v.transpose(-1, -2));
+        const at::Tensor d_scores = pattern * (d_pattern - (d_z * heads(z)).sum(-1, true)) * scale;
+        d_queries = at::matmul(d_scores, h.k);
+        d_keys = at::matmul(d_scores.transpose(-1, -2), h.q);
+        d_values = at::matmul(pattern.transpose(-1, -2), d_z);
+      }
       d_q.narrow(0, run.q_begin, run.q_rows)
-          .copy_(turned_back(rows_first(at::matmul(d_scores, s.k)), c.n_heads, s.q_position));
+          .copy_(turned_back(rows_first(d_queries), c.n_heads, h.q_position));
       d_k.narrow(0, run.k_begin, run.k_rows)
-          .copy_(turned_back(fold(at::matmul(d_scores.transpose(-1, -2), s.q)), c.n_kv_heads,
-                             s.k_position));
-      d_v.narrow(0, run.k_begin, run.k_rows)
-          .copy_(fold(at::matmul(pattern.transpose(-1, -2), d_z)));
+          .copy_(turned_back(fold(d_keys), c.n_kv_heads, h.k_position));
+      d_v.narrow(0, run.k_begin, run.k_rows).copy_(fold(d_values));
     }
   }
 
@@ -278,13 +314,16 @@ class AtenOps : public Ops {
   void add_rows(const at::Tensor& from, const at::Tensor& row, at::Tensor& to) const override {
     to.index_add_(0, row, from);
   }
+
+ private:
+  bool fused_;
 };
 
 }  // namespace
 
-const Ops& aten_ops() {
-  static const AtenOps ops;
-  return ops;
+const Ops& aten_ops(bool fused) {
+  static const AtenOps plain(false), fusing(true);
+  return fused ? fusing : plain;
 }
 
 }  // namespace headcount::models

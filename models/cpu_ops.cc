@@ -4,6 +4,7 @@
 #include <ATen/ops/empty.h>
 
 #include "models/cpu_kernels.h"
+#include "models/fused_attention.h"
 #include "models/kernels.h"
 #include "schemas/error.h"
 
@@ -227,7 +228,8 @@ class CpuOps : public Ops {
 const Ops& ops_for(const at::Tensor& like) {
   static const CpuOps cpu;
   const bool has_loops = like.device().is_cpu() && like.scalar_type() != at::kHalf;
-  return has_loops ? static_cast<const Ops&>(cpu) : aten_ops();
+  if (has_loops && !fuses_attention(like)) return cpu;
+  return aten_ops(fuses_attention(like));
 }
 
 }  // namespace headcount::models

@@ -1,8 +1,10 @@
 // Every feature a Config can name: the fast path against autograd through the plain transformer, on
 // random small models of random feature combinations.
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/ones.h>
 #include <gtest/gtest.h>
 
+#include "models/fused_attention.h"
 #include "models/passes.h"
 #include "models/random_config.h"
 #include "models/test_models.h"
@@ -53,6 +55,21 @@ TEST_P(Families, PlainAtenOperationsGiveWhatTheLoopsGive) {
   const at::Tensor grad = backward_pass(model, layout, gates_, loops, first, d_hidden);
   EXPECT_LE(
       max_difference(grad, backward_pass(model, layout, gates_, aten_ops(), second, d_hidden)),
+      1e-10 * std::max(1.0, grad.abs().max().item<double>()));
+}
+
+TEST_P(Families, FusedAttentionOfLibTorchGivesWhatTheLoopsGive) {
+  if (!has_fused_attention()) GTEST_SKIP() << "this LibTorch has no fused attention";
+  const Model model = tiny_model(config_, at::kDouble, 8);
+  const Layout layout = layout_of(model, batch_);
+  const Tape plain = forward_pass(model, layout, gates_, aten_ops(), Keep::kAll),
+             fused = forward_pass(model, layout, gates_, aten_ops(true), Keep::kAll);
+  EXPECT_LE(max_difference(plain.hidden, fused.hidden), 1e-11);
+  const at::Tensor d_hidden = at::ones(plain.hidden.sizes(), at::kDouble) * 0.1;
+  const at::Tensor grad = backward_pass(model, layout, gates_, aten_ops(), plain, d_hidden);
+  const at::NoGradGuard no_grad;
+  EXPECT_LE(
+      max_difference(grad, backward_pass(model, layout, gates_, aten_ops(true), fused, d_hidden)),
       1e-10 * std::max(1.0, grad.abs().max().item<double>()));
 }
 

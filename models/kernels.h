@@ -77,7 +77,7 @@ class Ops {
 
 /// The operations for tensors of that dtype and device.
 const Ops& ops_for(const at::Tensor& like);
-/// The plain ones for any, for tests.
-const Ops& aten_ops();
+/// Those in plain ATen, for any; `fused`: with LibTorch's fused attention, where it has one.
+const Ops& aten_ops(bool fused = false);
 
 }  // namespace headcount::models
