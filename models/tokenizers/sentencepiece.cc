@@ -1,9 +1,9 @@
-// A SentencePiece tokenizer.model, read and checked by libsentencepiece. Most models that use one
-// (Llama 1 and 2, Mistral) are byte-pair encodings with no normalization but spaces as U+2581;
-// those are encoded by ScoreBpe, a hundred times faster on a long text; all others by the library.
-#include <sentencepiece_processor.h>
-
+// A SentencePiece tokenizer.model: a protocol buffer of pieces, the trainer's settings and the
+// normalizer's. Llama 1 and 2, TinyLlama and Mistral publish byte-pair encodings with byte fallback
+// and no normalization but spaces as U+2581; those are read and encoded here, twenty times as fast
+// as by libsentencepiece, which the tests hold them to. All other models go to the library.
 #include <cmath>
+#include <cstring>
 #include <utility>
 
 #include "models/tokenizers/score_bpe.h"
@@ -16,13 +16,22 @@ namespace {
 
 constexpr std::string_view kMark = "\xE2\x96\x81";
 
-/// What of the model's protocol buffer decides how a text is encoded and decoded.
-struct Settings {
-  bool bpe = false;
-  bool user_defined = false;  // has pieces that are found before all others
-  bool suffix_space = false;
-  bool charsmap = false, denormalizer = false;
-  bool dummy_prefix = true, remove_extra_spaces = true, escape_spaces = true;
+enum class Kind { kNormal = 1, kUnknown, kControl, kUserDefined, kUnused, kByte };
+
+/// What of the file decides how a text is encoded and decoded.
+struct Model {
+  std::vector<ScorePiece> pieces;
+  std::vector<Kind> kinds;
+  std::string bos_piece = "<s>", unk_surface = " \xE2\x81\x87 ";
+  bool dummy_prefix = true;
+  // What only the library does.
+  bool bpe = false, byte_fallback = false;
+  bool suffix_space = false, charsmap = false, denormalizer = false, other_kinds = false;
+  bool remove_extra_spaces = true, escape_spaces = true;
+  bool plain() const {
+    return bpe && byte_fallback && !suffix_space && !charsmap && !denormalizer && !other_kinds &&
+           !remove_extra_spaces && escape_spaces;
+  }
 };
 
 /// The fields of one protocol buffer message; nothing where it is cut.
@@ -32,8 +41,11 @@ class Fields {
 
   /// Moves to the next field; false at the end.
   bool next() {
+    if (bytes_.empty()) return false;
     const uint64_t key = varint();
     number_ = key >> 3;
+    value_ = 0;
+    taken_ = {};
     switch (key & 7) {
       case 0:
         value_ = varint();
@@ -52,6 +64,7 @@ class Fields {
     }
     return ok_;
   }
+  bool at_end() const { return ok_ && bytes_.empty(); }
   uint64_t number() const { return number_; }
   uint64_t value() const { return value_; }
   std::string_view bytes() const { return taken_; }
@@ -81,65 +94,101 @@ class Fields {
   bool ok_ = true;
 };
 
-Settings read_settings(std::string_view model) {
-  Settings settings;
-  for (Fields field(model); field.next();) {
-    const uint64_t part = field.number();
-    if (part != 1 && part != 2 && part != 3 && part != 5) continue;
-    for (Fields inner(field.bytes()); inner.next();) {
-      const uint64_t n = inner.number(), value = inner.value();
-      if (part == 1 && n == 3) settings.user_defined |= value == 4;
-      if (part == 2 && n == 3) settings.bpe = value == 2;
-      if (part == 2 && n == 24) settings.suffix_space = value != 0;
-      if (part == 3 && n == 2) settings.charsmap = !inner.bytes().empty();
-      if (part == 3 && n == 3) settings.dummy_prefix = value != 0;
-      if (part == 3 && n == 4) settings.remove_extra_spaces = value != 0;
-      if (part == 3 && n == 5) settings.escape_spaces = value != 0;
-      if (part == 5 && n == 2) settings.denormalizer = !inner.bytes().empty();
-    }
+void read_piece(std::string_view bytes, Model& model) {
+  ScorePiece piece;
+  auto kind = Kind::kNormal;
+  for (Fields field(bytes); field.next();) {
+    if (field.number() == 1) piece.text = field.bytes();
+    if (field.number() == 2 && field.bytes().size() == sizeof piece.score)
+      std::memcpy(&piece.score, field.bytes().data(), sizeof piece.score);
+    if (field.number() == 3 && field.value() >= 1 && field.value() <= 6)
+      kind = static_cast<Kind>(field.value());
   }
-  return settings;
+  piece.usable = kind == Kind::kNormal;
+  model.other_kinds |= kind == Kind::kUserDefined || kind == Kind::kUnused;
+  model.pieces.push_back(std::move(piece));
+  model.kinds.push_back(kind);
 }
 
-unsigned char byte_of(const std::string& piece) {
-  return static_cast<unsigned char>(std::stoi(piece.substr(3, 2), nullptr, 16));
+void read_trainer(std::string_view bytes, Model& model) {
+  for (Fields field(bytes); field.next();) {
+    if (field.number() == 3) model.bpe = field.value() == 2;
+    if (field.number() == 24) model.suffix_space = field.value() != 0;
+    if (field.number() == 35) model.byte_fallback = field.value() != 0;
+    if (field.number() == 44) model.unk_surface = field.bytes();
+    if (field.number() == 46) model.bos_piece = field.bytes();
+  }
+}
+
+void read_normalizer(std::string_view bytes, Model& model) {
+  for (Fields field(bytes); field.next();) {
+    if (field.number() == 2) model.charsmap = !field.bytes().empty();
+    if (field.number() == 3) model.dummy_prefix = field.value() != 0;
+    if (field.number() == 4) model.remove_extra_spaces = field.value() != 0;
+    if (field.number() == 5) model.escape_spaces = field.value() != 0;
+  }
+}
+
+Model read_model(const std::string& path) {
+  const std::string bytes = read_tokenizer_file(path);
+  Model model;
+  Fields field(bytes);
+  while (field.next()) {
+    if (field.number() == 1) read_piece(field.bytes(), model);
+    if (field.number() == 2) read_trainer(field.bytes(), model);
+    if (field.number() == 3) read_normalizer(field.bytes(), model);
+    if (field.number() == 5) model.denormalizer = true;
+  }
+  if (!field.at_end() || model.pieces.empty())
+    throw Error(path + " is no SentencePiece model, or is truncated");
+  return model;
+}
+
+/// The byte of a piece "<0xAB>"; none for another text.
+std::optional<unsigned char> byte_of(const std::string& piece) {
+  if (piece.size() != 6 || !piece.starts_with("<0x") || piece[5] != '>') return std::nullopt;
+  unsigned value = 0;
+  for (const char c : piece.substr(3, 2)) {
+    const bool digit = c >= '0' && c <= '9', letter = c >= 'A' && c <= 'F';
+    if (!digit && !letter) return std::nullopt;
+    value = 16 * value + static_cast<unsigned>(digit ? c - '0' : c - 'A' + 10);
+  }
+  return static_cast<unsigned char>(value);
 }
 
 class SentencePiece : public TokenizerModel {
  public:
-  explicit SentencePiece(const std::string& path) {
-    const std::string bytes = read_tokenizer_file(path);
-    const auto status = library_.LoadFromSerializedProto(bytes);
-    if (!status.ok()) throw Error(path + " is no SentencePiece model: " + status.ToString());
-    settings_ = read_settings(bytes);
-    plain_ = settings_.bpe && !settings_.user_defined && !settings_.suffix_space &&
-             !settings_.charsmap && !settings_.denormalizer && !settings_.remove_extra_spaces &&
-             settings_.escape_spaces;
-    ScoreBpeOptions options{.byte_ids = {}, .unk = library_.unk_id(), .bytes_first = false};
+  SentencePiece(Model model, const std::string& path) : model_(std::move(model)) {
+    ScoreBpeOptions options{.byte_ids = {}, .unk = -1, .bytes_first = false};
     options.byte_ids.fill(-1);
-    for (int id = 0; id < library_.GetPieceSize(); ++id) {
-      pieces_.push_back({library_.IdToPiece(id), library_.GetScore(id), true});
-      ScorePiece& piece = pieces_.back();
-      if (!std::isfinite(piece.score))
-        throw Error(path + ": token " + std::to_string(id) + " has a score that is no number");
-      const bool byte = library_.IsByte(id);
-      if (byte) options.byte_ids[byte_of(piece.text)] = id;
-      piece.usable = !byte && !library_.IsControl(id) && !library_.IsUnknown(id);
-      plain_ &= !library_.IsUnused(id);
+    for (size_t i = 0; i < model_.pieces.size(); ++i) {
+      const auto refuse = [&](const std::string& what) {
+        throw Error(path + " is no SentencePiece model: token " + std::to_string(i) + " " + what);
+      };
+      const ScorePiece& piece = model_.pieces[i];
+      const auto id = static_cast<int32_t>(i);
+      if (piece.text.empty() || !utf8::is_valid(piece.text)) refuse("is empty or not UTF-8");
+      if (!std::isfinite(piece.score)) refuse("has a score that is no number");
+      if (!ids_.emplace(piece.text, id).second) refuse("is there twice: " + piece.text);
+      if (model_.kinds[i] != Kind::kByte) continue;
+      const auto byte = byte_of(piece.text);
+      if (!byte) refuse("is to be a byte, but is \"" + piece.text + "\"");
+      options.byte_ids[*byte] = id;
     }
-    if (plain_) bpe_.emplace(pieces_, options);
+    for (const int32_t id : options.byte_ids) {
+      if (id < 0) throw Error(path + " is no SentencePiece model: it lacks some of the 256 bytes");
+    }
+    if (const auto bos = ids_.find(model_.bos_piece);
+        bos != ids_.end() && kind(bos->second) == Kind::kControl)
+      bos_ = bos->second;
+    bpe_.emplace(model_.pieces, options);
   }
 
   std::vector<int32_t> encode(std::string_view text, bool add_special_tokens) const override {
     std::vector<int32_t> ids;
-    if (add_special_tokens && library_.bos_id() >= 0) ids.push_back(library_.bos_id());
+    if (add_special_tokens && bos_ >= 0) ids.push_back(bos_);
     if (text.empty()) return ids;
-    if (!plain_) {
-      const std::vector<int> found = library_.EncodeAsIds({text.data(), text.size()});
-      ids.insert(ids.end(), found.begin(), found.end());
-      return ids;
-    }
-    std::string marked(settings_.dummy_prefix ? kMark : "");
+    std::string marked(model_.dummy_prefix ? kMark : "");
     marked.reserve(text.size() + text.size() / 2);
     for (const char byte : text) {
       if (byte == ' ')
@@ -153,52 +202,37 @@ class SentencePiece : public TokenizerModel {
   }
 
   std::unique_ptr<TokenStream> stream(bool skip_special_tokens) const override {
-    if (!plain_) return std::make_unique<LibraryStream>(*this);
-    return std::make_unique<PlainStream>(*this, skip_special_tokens);
+    return std::make_unique<Stream>(*this, skip_special_tokens);
   }
 
-  int64_t size() const override { return static_cast<int64_t>(pieces_.size()); }
+  int64_t size() const override { return static_cast<int64_t>(model_.pieces.size()); }
 
   std::optional<int32_t> id_of(std::string_view token) const override {
-    const int id = library_.PieceToId({token.data(), token.size()});
-    if (id == library_.unk_id() && library_.IdToPiece(id) != token) return std::nullopt;
-    return id;
+    const auto entry = ids_.find(token);
+    if (entry == ids_.end()) return std::nullopt;
+    return entry->second;
   }
 
   std::string description() const override {
-    return "SentencePiece " + std::string(settings_.bpe ? "BPE" : "model") + ", " +
-           std::to_string(size()) + " tokens, tokenizer.model";
+    return "SentencePiece BPE, " + std::to_string(size()) + " tokens, tokenizer.model";
   }
 
  private:
-  /// The library decodes all ids at once.
-  class LibraryStream : public TokenStream {
-   public:
-    explicit LibraryStream(const SentencePiece& model) : model_(model) {}
-    std::string push(int32_t id) override {
-      if (id >= 0 && id < model_.size()) ids_.push_back(id);
-      return "";
-    }
-    std::string finish() override { return utf8::to_valid(model_.library_.DecodeIds(ids_)); }
-
-   private:
-    const SentencePiece& model_;
-    std::vector<int> ids_;
-  };
+  Kind kind(int32_t id) const { return model_.kinds[static_cast<size_t>(id)]; }
 
   /// As the library: control pieces write nothing, the first piece that writes loses one mark, runs
   /// of bytes become text with U+FFFD for each byte that is none.
-  class PlainStream : public TokenStream {
+  class Stream : public TokenStream {
    public:
-    PlainStream(const SentencePiece& model, bool skip_special_tokens)
-        : model_(model), skip_unknown_(skip_special_tokens) {}
+    Stream(const SentencePiece& owner, bool skip_special_tokens)
+        : owner_(owner), skip_unknown_(skip_special_tokens) {}
 
     std::string push(int32_t id) override {
-      if (id < 0 || id >= model_.size()) return "";
-      const std::string& piece = model_.pieces_[static_cast<size_t>(id)].text;
+      if (id < 0 || id >= owner_.size()) return "";
+      const std::string& piece = owner_.model_.pieces[static_cast<size_t>(id)].text;
       std::string text;
-      if (model_.library_.IsByte(id)) {
-        bytes_ += static_cast<char>(byte_of(piece));
+      if (owner_.kind(id) == Kind::kByte) {
+        bytes_ += static_cast<char>(byte_of(piece).value_or(0));
         bytes_.erase(0, utf8::append_valid(text, bytes_, true, utf8::Invalid::kByte));
         written_ |= !text.empty();
         return text;
@@ -206,11 +240,11 @@ class SentencePiece : public TokenizerModel {
       flush(text);
       at_start_ &= !mark_dropped_ && !written_;
       mark_dropped_ = false;
-      if (model_.library_.IsUnknown(id)) {
-        if (!skip_unknown_) text += kUnknown;
-      } else if (!model_.library_.IsControl(id)) {
+      if (owner_.kind(id) == Kind::kUnknown) {
+        if (!skip_unknown_) text += owner_.model_.unk_surface;
+      } else if (owner_.kind(id) != Kind::kControl) {
         std::string_view rest = piece;
-        if (at_start_ && model_.settings_.dummy_prefix && rest.starts_with(kMark)) {
+        if (at_start_ && owner_.model_.dummy_prefix && rest.starts_with(kMark)) {
           rest.remove_prefix(kMark.size());
           mark_dropped_ = true;
         }
@@ -232,24 +266,21 @@ class SentencePiece : public TokenizerModel {
     }
 
    private:
-    static constexpr std::string_view kUnknown = " \xE2\x81\x87 ";
-
     void flush(std::string& text) {
       utf8::append_valid(text, bytes_, false, utf8::Invalid::kByte);
       bytes_.clear();
       written_ |= !text.empty();
     }
 
-    const SentencePiece& model_;
+    const SentencePiece& owner_;
     bool skip_unknown_;
     bool at_start_ = true, mark_dropped_ = false, written_ = false;
     std::string bytes_;
   };
 
-  sentencepiece::SentencePieceProcessor library_;
-  Settings settings_;
-  std::vector<ScorePiece> pieces_;
-  bool plain_ = false;  // encoded by bpe_, decoded by PlainStream
+  Model model_;
+  int32_t bos_ = -1;
+  std::unordered_map<std::string_view, int32_t> ids_;  // keys are model_'s
   std::optional<ScoreBpe> bpe_;
   mutable Pool<BpeWorkspace> workspaces_;
 };
@@ -257,7 +288,13 @@ class SentencePiece : public TokenizerModel {
 }  // namespace
 
 TokenizerModelPtr open_sentencepiece(const std::string& path) {
-  return std::make_unique<SentencePiece>(path);
+  Model model = read_model(path);
+  if (model.plain()) return std::make_unique<SentencePiece>(std::move(model), path);
+  if (open_with_sentencepiece_library == nullptr)
+    throw Error(path +
+                " is a SentencePiece model of a kind (Unigram, a normalizer, pieces of the user's) "
+                "for which this program needs libsentencepiece, which it was built without");
+  return open_with_sentencepiece_library(path);
 }
 
 }  // namespace headcount::models

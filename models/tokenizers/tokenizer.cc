@@ -30,13 +30,6 @@ TokenizerModelPtr open_vocab_merges(const std::string& path) { refuse_without_un
 TokenizerModelPtr open_tiktoken(const std::string& path, bool) { refuse_without_unicode(path); }
 TokenizerModelPtr open_vocab_txt(const std::string& path) { refuse_without_unicode(path); }
 #endif
-#ifndef HEADCOUNT_SENTENCEPIECE
-TokenizerModelPtr open_sentencepiece(const std::string& path) {
-  throw Error(path +
-              ": this build has no SentencePiece library for this tokenizer; install "
-              "libsentencepiece and build again");
-}
-#endif
 
 /// Lines of "base64 number" instead of SentencePiece's protocol buffer.
 bool is_tiktoken(const std::string& path) {

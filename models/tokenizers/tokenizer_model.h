@@ -40,6 +40,9 @@ inline constexpr uint64_t kMaxTokenizerBytes = uint64_t{64} << 20;
 std::string read_tokenizer_file(const std::string& path);
 
 TokenizerModelPtr open_llama2c(const std::string& path);
+TokenizerModelPtr open_sentencepiece(const std::string& path);
+/// By libsentencepiece; null in programs hc_sentencepiece is not linked into.
+[[gnu::weak]] TokenizerModelPtr open_with_sentencepiece_library(const std::string& path);
 #ifdef HEADCOUNT_UNICODE
 TokenizerModelPtr open_tokenizer_json(const std::string& path);
 /// vocab.json + merges.txt of a folder, with the added tokens that stand beside them.
@@ -47,9 +50,6 @@ TokenizerModelPtr open_vocab_merges(const std::string& folder);
 /// *.tiktoken (Qwen2's pre-tokenizer) or a tiktoken tokenizer.model (Llama 3's).
 TokenizerModelPtr open_tiktoken(const std::string& path, bool llama3);
 TokenizerModelPtr open_vocab_txt(const std::string& path);
-#endif
-#ifdef HEADCOUNT_SENTENCEPIECE
-TokenizerModelPtr open_sentencepiece(const std::string& path);
 #endif
 
 }  // namespace headcount::models
