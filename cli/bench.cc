@@ -1,5 +1,7 @@
-// headcount bench dispatch | head-importance: the measurements the issues name. The last line of
-// stdout is one JSON object.
+// headcount bench dispatch | tokenize | head-importance: the measurements the issues name. The last
+// line of stdout is one JSON object.
+#include "cli/bench.h"
+
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -182,7 +184,7 @@ int hand_to_runner(const CLI::App& app) {
 }  // namespace
 
 void add_bench_commands(CLI::App& app, Session& session) {
-  CLI::App* family = app.add_subcommand("bench", "measure: dispatch, head-importance");
+  CLI::App* family = app.add_subcommand("bench", "measure: dispatch, tokenize, head-importance");
   family->require_subcommand(1);
   const auto options = std::make_shared<Options>();
 
@@ -201,6 +203,20 @@ void add_bench_commands(CLI::App& app, Session& session) {
   dispatched->add_option("--peer", options->peer, "measure this system in the same run too")
       ->check(CLI::IsMember({"dask"}));
   add_output(*dispatched, session, {"json"});
+
+  const auto texts = std::make_shared<TokenizeBench>();
+  CLI::App* cut = add_command(
+      *family, session, "tokenize", "MB/s of encoding and decoding a text, on one core",
+      "  headcount bench tokenize wikitext.txt --tokenizer /models/gpt2 --tokenizer tok512.bin",
+      [&session, texts] { return bench_tokenize(session, *texts); });
+  cut->add_option("file", texts->file, "the text")->required();
+  cut->add_option("--tokenizer", texts->tokenizers, "a tokenizer file or folder; repeatable")
+      ->required()
+      ->type_name("PATH");
+  cut->add_option("--runs", texts->runs, "timed runs; the median counts")
+      ->check(CLI::Range(int64_t{1}, int64_t{1000}))
+      ->capture_default_str();
+  add_output(*cut, session, {"json"});
 
   CLI::App* computed = family->add_subcommand(
       "head-importance", "useful GFLOP/s of gate gradients, by headcount-runner");

@@ -1,0 +1,22 @@
+// Measurements `headcount bench` makes that stand in files of their own.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "cli/command.h"
+
+namespace headcount::cli {
+
+struct TokenizeBench {
+  std::vector<std::string> tokenizers;  // files or folders
+  std::string file;                     // the text
+  int64_t runs = 5;
+};
+
+/// MB/s of encoding and decoding the text whole by each tokenizer, one thread, the median of
+/// `runs` after a first one of its own; one JSON object.
+int bench_tokenize(const Session& session, const TokenizeBench& options);
+
+}  // namespace headcount::cli
