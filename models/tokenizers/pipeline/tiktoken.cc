@@ -126,7 +126,7 @@ TokenizerModelPtr open_tiktoken(const std::string& path, bool llama3) {
   if (llama3)
     parts.before = {first};
   else
-    parts.normalizers.push_back(unicode::Form::kNfc);
+    parts.normalizers.emplace_back(unicode::Form::kNfc);
   return std::make_unique<Pipeline>(std::move(parts));
 }
 

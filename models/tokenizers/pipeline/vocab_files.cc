@@ -168,7 +168,7 @@ TokenizerModelPtr open_vocab_merges(const std::string& folder) {
   });
   const Beside beside(folder, vocabulary);
   std::vector<Normalizer> normalizers;
-  if (beside.is_qwen2() || beside.is_gpt_neox()) normalizers.push_back(unicode::Form::kNfc);
+  if (beside.is_qwen2() || beside.is_gpt_neox()) normalizers.emplace_back(unicode::Form::kNfc);
   AddedTokens added(beside.tokens(), vocabulary, normalizers, folder);
   PipelineParts parts =
       byte_level_parts(Bpe(std::move(vocabulary), reader.take(), BpeOptions{}),
