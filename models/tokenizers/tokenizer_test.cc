@@ -25,6 +25,7 @@
 #endif
 #ifdef HEADCOUNT_SENTENCEPIECE
 #include <sentencepiece_processor.h>
+#include <sentencepiece_trainer.h>
 #endif
 
 namespace headcount::models {
@@ -35,12 +36,6 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 namespace fs = std::filesystem;
 using Ids = std::vector<int32_t>;
-
-#ifdef HEADCOUNT_UNICODE
-#define SKIP_WITHOUT_UNICODE
-#else
-#define SKIP_WITHOUT_UNICODE GTEST_SKIP() << "built without PCRE2 and utf8proc"
-#endif
 
 fs::path shared(const std::string& path) {
   const char* given = std::getenv("HEADCOUNT_SHARED");
@@ -474,6 +469,22 @@ TEST(SharedTokenizers, SentencePieceModelsEncodeAndDecodeAsTheLibrary) {
       EXPECT_EQ(streamed(tokenizer, any, false), tokenizer.decode(any));
     }
   }
+}
+
+TEST_F(Tokenizers, OtherSentencePieceModelsGoToTheLibrary) {
+  std::string sentences;
+  for (const char* word : {"the cat sat", "on the mat", "caf\u00E9 caf\u00E9", "a cat on a mat"})
+    sentences += std::string(word) + "\n";
+  const std::string text = write("text.txt", sentences);
+  const auto status = sentencepiece::SentencePieceTrainer::Train(
+      "--input=" + text + " --model_prefix=" + (folder_ / "tokenizer").string() +
+      " --vocab_size=24 --hard_vocab_limit=false --model_type=unigram --minloglevel=2");
+  ASSERT_TRUE(status.ok()) << status.ToString();
+  const Tokenizer tokenizer = Tokenizer::open(folder_ / "tokenizer.model");
+  const Ids ids = tokenizer.encode("the  caf\u00E9 mat", true);
+  EXPECT_EQ(ids.front(), tokenizer.id_of("<s>"));
+  EXPECT_EQ(tokenizer.decode(ids), "the caf\u00E9 mat") << "its normalizer joins spaces";
+  EXPECT_EQ(streamed(tokenizer, ids, false), "the caf\u00E9 mat");
 }
 
 TEST_F(Tokenizers, RefusesWhatIsNoSentencePieceModel) {

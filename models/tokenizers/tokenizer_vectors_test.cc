@@ -26,6 +26,12 @@ fs::path shared(const std::string& path) {
 #define SKIP_WITHOUT(path) \
   if (!fs::exists(path)) GTEST_SKIP() << (path) << " is not there"
 
+#ifdef HEADCOUNT_UNICODE
+#define SKIP_WITHOUT_UNICODE
+#else
+#define SKIP_WITHOUT_UNICODE GTEST_SKIP() << "built without PCRE2 and utf8proc"
+#endif
+
 std::string contents(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(file), {}};
@@ -97,6 +103,7 @@ size_t expect_vectors(const Tokenizer& tokenizer, const fs::path& folder) {
 class TokenizerJson : public Vectors, public testing::WithParamInterface<const char*> {};
 
 TEST_P(TokenizerJson, ReproducesEveryLine) {
+  SKIP_WITHOUT_UNICODE;
   const fs::path folder = shared("tokenizer_json") / GetParam();
   SKIP_WITHOUT(folder);
   const Tokenizer tokenizer = Tokenizer::open(tokenizer_json(folder).string());
@@ -110,6 +117,7 @@ INSTANTIATE_TEST_SUITE_P(, TokenizerJson,
                          [](const auto& name) { return std::string(name.param); });
 
 TEST_F(Vectors, DreamsFolderOfVocabularyAndMergesReproducesEveryLine) {
+  SKIP_WITHOUT_UNICODE;
   const fs::path dream = shared("tokenizer_json/dream");
   SKIP_WITHOUT(dream);
   const json qwen2 =
@@ -131,6 +139,7 @@ TEST_F(Vectors, DreamsFolderOfVocabularyAndMergesReproducesEveryLine) {
 class LlamaCpp : public testing::TestWithParam<std::pair<const char*, const char*>> {};
 
 TEST_P(LlamaCpp, All46VectorsAreReproduced) {
+  SKIP_WITHOUT_UNICODE;
   const auto& [name, file] = GetParam();
   const fs::path folder = shared("tokenizers") / name;
   SKIP_WITHOUT(folder);
