@@ -229,14 +229,26 @@ int run_program(int argc, char** argv) {
   CLI::App* bench =
       app.add_subcommand("bench", "Measurements; the last line of stdout is one JSON object.");
   bench->require_subcommand(1);
-  CLI::App* bench_importance = bench->add_subcommand(
-      "head-importance",
-      "Gate gradients of a random LLaDA-shaped model against the best matrix-product rate of this "
-      "process. Flags: --threads N (2), "
-      "--dtype float32|bfloat16|float64, --device cpu|cuda:N, --repeats N (5), --samples N (10).");
-  bench_importance->prefix_command();
-  bench_importance->callback(
-      [&] { status = bench_head_importance(bench_importance->remaining()); });
+  const auto add_bench = [&](const char* name, const char* help,
+                             int (*run)(const std::vector<std::string>&)) {
+    CLI::App* command = bench->add_subcommand(name, help);
+    command->prefix_command();
+    command->callback([&status, command, run] { status = run(command->remaining()); });
+  };
+  add_bench("head-importance",
+            "Gate gradients of a random LLaDA-shaped model against the best matrix-product rate of "
+            "this process. Flags: --threads N (2), --dtype float32|bfloat16|float64, "
+            "--device cpu|cuda:N, --repeats N (5), --samples N (10).",
+            bench_head_importance);
+  add_bench("checkpoint",
+            "Write a checkpoint of LLaDA-8B's or Dream-7B's shape with random weights. Flags: "
+            "--shape llada-8b|dream-7b, --output DIR, --layers N, --seed N.",
+            bench_checkpoint);
+  add_bench("forward",
+            "One model's forward + backward pass: seconds, peak memory, share of the best "
+            "matrix-product rate. Flags: --model DIR, --tokens N, --supervised N, --dtype D, "
+            "--layers N, --checkpointing, --micro-batch N, --repeats N, --threads N, --device D.",
+            bench_forward);
   add_train_command(app);
   if (argc > 1 && argv[1][0] != '-') check_command(app, argv[1]);
   try {
