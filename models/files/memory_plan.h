@@ -23,6 +23,7 @@ struct PassShape {
   int64_t supervised = 0;      // positions per sequence whose logits are computed
   bool backward = false;       // gate gradients too: every layer's activations are kept
   bool checkpointing = false;  // ... only its input; the rest is computed again on the way back
+  bool gpu = false;            // plain ATen operations, which hold attention scores in memory
 };
 
 struct MemoryPlan {
@@ -34,6 +35,7 @@ MemoryPlan memory_plan(const Config& config, const std::string& dtype, const Pas
 /// The share of a device's nominal memory a plan may fill: the rest is the driver's, the
 /// allocator's and the libraries'.
 constexpr double kUsableShare = 0.92;
+uint64_t usable(uint64_t nominal_bytes);
 bool fits(const MemoryPlan& plan, uint64_t nominal_bytes);
 
 /// The largest micro-batch, at most `most`, that fits a device of `nominal_bytes`: first without
