@@ -41,7 +41,9 @@ void merge_by_scanning(const Merges& merges, std::vector<int32_t>& symbols,
 void merge_by_heap(const Merges& merges, std::vector<int32_t>& symbols, MergeWorkspace& work) {
   using Candidate = MergeWorkspace::Candidate;
   const size_t n = symbols.size();
-  auto& [ranks, next, previous, queue] = work;
+  auto& next = work.next;
+  auto& previous = work.previous;
+  auto& queue = work.queue;
   const auto later = [](const Candidate& a, const Candidate& b) {
     return a.rank != b.rank ? a.rank > b.rank : a.left > b.left;
   };
