@@ -20,11 +20,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// An open file descriptor, closed with its scope.
+/// An open file descriptor, closed with its scope. Opening does not wait for the other end of a
+/// pipe.
 class File {
  public:
   explicit File(const std::string& path)
-      : path_(path), fd_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+      : path_(path), fd_(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
     if (fd_ < 0) throw Error("cannot open " + path + ": " + std::strerror(errno));
   }
   ~File() { ::close(fd_); }
@@ -72,6 +73,11 @@ std::string builtin_names() {
 
 }  // namespace
 
+bool is_there(const std::string& file) {
+  std::error_code error;
+  return fs::symlink_status(file, error).type() != fs::file_type::not_found;
+}
+
 uint64_t file_size(const std::string& file) {
   return static_cast<uint64_t>(File(file).stat().st_size);
 }
@@ -80,10 +86,6 @@ std::string read_range(const std::string& file, uint64_t offset, uint64_t size) 
   std::string bytes(size, '\0');
   File(file).read(offset, size, bytes.data());
   return bytes;
-}
-
-void read_bytes(const TensorPlace& place, void* out) {
-  File(place.file).read(place.offset, place.size_bytes, static_cast<char*>(out));
 }
 
 std::vector<WeightShape> weight_shapes(const Config& c) {
@@ -189,7 +191,7 @@ ModelFiles open_model(const std::string& path) {
                     ? directory + " is a file; a model is a directory"
                     : "the model directory " + directory + " does not exist");
   }
-  if (fs::exists(fs::path(directory) / "config.json", error)) return open_huggingface(directory);
+  if (is_there((fs::path(directory) / "config.json").string())) return open_huggingface(directory);
 
   std::vector<std::string> bins, safetensors;
   for (const fs::directory_entry& entry : fs::directory_iterator(directory, error)) {

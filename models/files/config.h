@@ -132,14 +132,9 @@ std::string published_name(const Config& config, const std::string& canonical);
 /// an unknown family.
 ModelFiles open_model(const std::string& path);
 
-/// Copies the weight's size_bytes bytes, as they lie in the file, to `out`. Throws Error when the
-/// file cannot give them any more.
-void read_bytes(const TensorPlace& place, void* out);
-
-/// Hex SHA-256 over the config and every weight's name, dtype, shape and bytes. Kept by path, size,
-/// time of change and inode, in memory and in $HEADCOUNT_CACHE (else $XDG_CACHE_HOME/headcount,
-/// else
-/// ~/.cache/headcount).
+/// Hex SHA-256 over the config and every weight's name, dtype, shape and bytes, so that one file
+/// and its shards have the same. Kept by path, size, time of change and inode, in memory and in
+/// $HEADCOUNT_CACHE (else $XDG_CACHE_HOME/headcount, else ~/.cache/headcount).
 std::string fingerprint(const ModelFiles& files);
 
 /// $HEADCOUNT_BUILTIN, else models/builtin beside the program's source or installation.

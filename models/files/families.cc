@@ -50,10 +50,17 @@ PartName split_bias(const std::string& part) {
 Activation activation_of(const JsonReader& r, const std::string& key,
                          const std::string& otherwise) {
   static const std::map<std::string, Activation> kNames = {
-      {"silu", Activation::kSilu},          {"swish", Activation::kSilu},
-      {"gelu", Activation::kGelu},          {"gelu_new", Activation::kGeluTanh},
-      {"gelu_fast", Activation::kGeluTanh}, {"gelu_pytorch_tanh", Activation::kGeluTanh},
-      {"relu", Activation::kRelu},          {"relu2", Activation::kReluSquared}};
+      {"silu", Activation::kSilu},
+      {"swish", Activation::kSilu},
+      {"gelu", Activation::kGelu},
+      {"gelu_python", Activation::kGelu},
+      {"gelu_new", Activation::kGeluTanh},
+      {"gelu_fast", Activation::kGeluTanh},
+      {"gelu_accurate", Activation::kGeluTanh},
+      {"gelu_pytorch_tanh", Activation::kGeluTanh},
+      {"gelu_python_tanh", Activation::kGeluTanh},
+      {"relu", Activation::kRelu},
+      {"relu2", Activation::kReluSquared}};
   const auto found = kNames.find(r.text_or(key, otherwise));
   r.need(key, found != kNames.end());
   return found->second;
@@ -66,31 +73,87 @@ void read_special_ids(const JsonReader& r, Config& c) {
   c.pad_id = r.integer_or("pad_token_id", -1);
 }
 
-void read_heads(const JsonReader& r, const std::string& kv_key, Config& c) {
-  c.n_kv_heads = r.integer_or(kv_key, c.n_heads);
-  c.d_head = r.has("head_dim") ? r.integer("head_dim") : even_head(c, r.file());
+int64_t read_head_width(const JsonReader& r, const Config& c) {
+  return r.has("head_dim") ? r.integer("head_dim") : even_head(c, r.file());
 }
 
+namespace {
+
+/// What config.json says about rotary positions beside its own fields.
+struct RopeObject {
+  explicit RopeObject(const JsonReader& r)
+      : key(r.has("rope_parameters") ? "rope_parameters" : "rope_scaling"),
+        object(r.object(key)),
+        reader(r.file() + ": " + key, object) {
+    // An older reader would follow the one, a newer one the other.
+    if (r.has("rope_scaling")) r.need("rope_scaling", r.object("rope_scaling") == object);
+    // A setting for every kind of layer.
+    for (const auto& [name, value] : object.items()) reader.need(name, !value.is_object());
+  }
+  void need(const JsonReader& r, const std::string& field, bool holds) const {
+    (r.has(field) ? r : reader).need(field, holds);
+  }
+
+  std::string key;
+  json object;
+  JsonReader reader;
+};
+
+constexpr const char* kShare = "partial_rotary_factor";
+
+/// A number of config.json itself or of that object; where both have it, they must agree.
+double read_either(const JsonReader& r, const RopeObject& rope, const std::string& key,
+                   double otherwise) {
+  const double inner = rope.reader.number_or(key, otherwise);
+  const double outer = r.number_or(key, inner);
+  r.need(key, outer == inner || !rope.reader.has(key));
+  return outer;
+}
+
+}  // namespace
+
 void read_rope(const JsonReader& r, Config& c) {
-  // Newer files keep all of it in one object; rope_scaling held "type" before "rope_type".
-  const std::string key = r.has("rope_parameters") ? "rope_parameters" : "rope_scaling";
-  const json object = r.object(key);
-  const JsonReader scaling(r.file() + ": " + key, object);
-  c.rope_theta = r.number_or("rope_theta", scaling.number_or("rope_theta", c.rope_theta));
-  const double share =
-      r.number_or("partial_rotary_factor", scaling.number_or("partial_rotary_factor", 1.0));
-  r.need("partial_rotary_factor", share > 0 && share <= 1);
-  if (share != 1.0) c.d_rotary = static_cast<int64_t>(static_cast<double>(c.d_head) * share);
-  const std::string type = scaling.text_or("rope_type", scaling.text_or("type", "default"));
+  const RopeObject rope(r);
+  const JsonReader& in = rope.reader;
+  c.rope_theta = read_either(r, rope, "rope_theta", c.rope_theta);
+  // Older files say "type".
+  const std::string type = in.text_or("rope_type", in.text_or("type", "default"));
   if (type == "default") return;
-  r.need(key, type == "llama3");
+  r.need(rope.key, type == "llama3");
   RopeScaling& s = c.rope_scaling;
-  s.factor = scaling.number_or("factor", 0);
-  s.low_freq_factor = scaling.number_or("low_freq_factor", 0);
-  s.high_freq_factor = scaling.number_or("high_freq_factor", 0);
-  s.original_positions = scaling.integer("original_max_position_embeddings");
-  r.need(key, s.factor >= 1 && s.low_freq_factor > 0 && s.high_freq_factor > s.low_freq_factor &&
-                  s.original_positions > 0);
+  s.factor = in.number_or("factor", 0);
+  s.low_freq_factor = in.number_or("low_freq_factor", 0);
+  s.high_freq_factor = in.number_or("high_freq_factor", 0);
+  s.original_positions = in.integer("original_max_position_embeddings");
+  r.need(rope.key, s.factor >= 1 && s.low_freq_factor > 0 &&
+                       s.high_freq_factor > s.low_freq_factor && s.original_positions > 0);
+}
+
+double read_rotary_share(const JsonReader& r, const std::string& key, double otherwise) {
+  const RopeObject rope(r);
+  const double newer = read_either(r, rope, kShare, r.number_or(key, otherwise));
+  const double share = r.number_or(key, newer);
+  rope.need(r, r.has(key) ? key : kShare, share >= 0 && share <= 1 && share == newer);
+  return share;
+}
+
+void need_whole_rotary(const JsonReader& r) {
+  const RopeObject rope(r);
+  rope.need(r, kShare, read_either(r, rope, kShare, 1) == 1);
+}
+
+void read_layer_types(const JsonReader& r, Config& c) {
+  const std::string key = "layer_types";
+  if (!r.has(key)) return;
+  const std::vector<std::string> types = r.texts(key);
+  const std::string full = "full_attention", sliding = "sliding_attention";
+  const auto first = std::find(types.begin(), types.end(), sliding);
+  const bool known = std::all_of(types.begin(), first, [&](const auto& t) { return t == full; }) &&
+                     std::all_of(first, types.end(), [&](const auto& t) { return t == sliding; });
+  r.need(key, known && static_cast<int64_t>(types.size()) == c.n_layers &&
+                  (first == types.end() || c.window > 0));
+  if (first == types.end()) c.window = 0;
+  c.first_window_layer = c.window > 0 ? first - types.begin() : 0;
 }
 
 }  // namespace headcount::models

@@ -73,18 +73,29 @@ struct PartName {
 };
 PartName split_bias(const std::string& part);
 
-/// Of hidden_act and its like: silu, swish, gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, relu,
-/// relu2.
+/// Of hidden_act and its like: silu, swish, gelu, gelu_python, relu, relu2, and gelu_new,
+/// gelu_fast, gelu_accurate, gelu_pytorch_tanh, gelu_python_tanh, which are one function.
 Activation activation_of(const JsonReader& reader, const std::string& key,
                          const std::string& otherwise);
 
 /// bos, eos (the first of a list), pad and stop ids under their usual keys.
 void read_special_ids(const JsonReader& reader, Config& config);
 
-/// Head sizes: d_head from `d_head_key` or d_model / n_heads.
-void read_heads(const JsonReader& reader, const std::string& kv_key, Config& config);
+/// "head_dim", else d_model / n_heads.
+int64_t read_head_width(const JsonReader& reader, const Config& config);
 
-/// rope_theta, rope_scaling / rope_parameters (none, default, llama3), partial_rotary_factor.
+/// rope_theta and rope_scaling, or rope_parameters, which newer releases write (none, default,
+/// llama3). What stands in both places must agree.
 void read_rope(const JsonReader& reader, Config& config);
+
+/// The share of a head that turns: `key`, or partial_rotary_factor, there or in rope_parameters.
+double read_rotary_share(const JsonReader& reader, const std::string& key, double otherwise);
+
+/// Refuses a partial_rotary_factor, there or in rope_parameters, of a family that turns all of it.
+void need_whole_rotary(const JsonReader& reader);
+
+/// "layer_types", which newer releases write: full attention in the first layers, config.window in
+/// all others, or in none.
+void read_layer_types(const JsonReader& reader, Config& config);
 
 }  // namespace headcount::models

@@ -10,18 +10,32 @@
 namespace headcount::models {
 namespace {
 
+/// The published code's defaults of these fields describe another block than the one it is
+/// published with, so they must be there.
 void need_llama_block(const JsonReader& r) {
-  r.need("block_type", r.text_or("block_type", "llama") == "llama");
+  r.need("block_type", r.text_or("block_type", "") == "llama");
+  r.need("rope", r.flag_or("rope", false));
   r.need("block_group_size", r.integer_or("block_group_size", 1) == 1);
-  r.need("layer_norm_type", r.text_or("layer_norm_type", "rms") == "rms");
-  r.need("layer_norm_with_affine", r.flag_or("layer_norm_with_affine", true));
-  r.need("activation_type", r.text_or("activation_type", "silu") == "silu");
-  r.need("rope", r.flag_or("rope", true));
-  for (const char* key :
-       {"alibi", "bias_for_layer_norm", "scale_logits", "input_emb_norm", "attention_layer_norm"})
+  for (const char* key : {"alibi", "scale_logits", "input_emb_norm", "attention_layer_norm"})
     r.need(key, !r.flag_or(key, false));
   r.need("clip_qkv", !r.has("clip_qkv"));
   r.need("rope_scaling", !r.has("rope_scaling"));
+}
+
+void read_llada_norm(const JsonReader& r, bool bias, Config& c) {
+  const std::string type = r.text_or("layer_norm_type", "");
+  r.need("layer_norm_type", type == "rms" || type == "default");
+  c.norm = type == "rms" ? NormKind::kRms : NormKind::kLayer;
+  c.norm_eps = type == "rms" ? r.number_or("rms_norm_eps", 1e-5) : 1e-5;
+  c.norm_weight = r.flag_or("layer_norm_with_affine", true);
+  c.norm_bias = c.norm_weight && r.flag_or("bias_for_layer_norm", bias);
+}
+
+int64_t llada_kv_heads(const JsonReader& r, const Config& c) {
+  const int64_t queries = r.flag_or("multi_query_attention", false) ? 1 : c.n_heads;
+  const int64_t given = r.integer_or("n_kv_heads", queries);
+  if (r.has("multi_query_attention")) r.need("multi_query_attention", given == queries);
+  return given;
 }
 
 Config llada(const JsonReader& r) {
@@ -30,22 +44,23 @@ Config llada(const JsonReader& r) {
   c.family = "llada";
   c.n_layers = r.integer("n_layers");
   c.n_heads = r.integer("n_heads");
-  c.n_kv_heads =
-      r.integer_or("n_kv_heads", r.flag_or("multi_query_attention", false) ? 1 : c.n_heads);
+  c.n_kv_heads = llada_kv_heads(r, c);
   c.d_model = r.integer("d_model");
   c.d_head = even_head(c, r.file());
+  const double ratio = r.number_or("mlp_ratio", 4);
+  r.need("mlp_ratio", ratio > 0 && ratio < 1e3);
   c.d_mlp =
-      r.has("mlp_hidden_size")
-          ? r.integer("mlp_hidden_size")
-          : static_cast<int64_t>(r.number_or("mlp_ratio", 4) * static_cast<double>(c.d_model));
+      r.integer_or("mlp_hidden_size", static_cast<int64_t>(ratio * static_cast<double>(c.d_model)));
   c.vocab_size = r.integer_or("embedding_size", r.integer("vocab_size"));
   r.need("embedding_size", c.vocab_size >= r.integer("vocab_size"));
   c.max_positions = r.integer("max_sequence_length");
-  c.norm_eps = r.number_or("rms_norm_eps", 1e-5);
   c.rope_theta = r.number_or("rope_theta", 1e4);
+  c.activation = activation_of(r, "activation_type", "missing");
   const bool bias = r.flag_or("include_bias", false);
+  read_llada_norm(r, bias, c);
   c.o_bias = c.mlp_bias = bias;
   c.qkv_bias = bias || r.flag_or("include_qkv_bias", false);
+  r.need("weight_tying", r.has("weight_tying"));
   c.tied_head = r.flag_or("weight_tying", false);
   c.head_bias = bias && !c.tied_head;
   c.mask_id = r.integer("mask_token_id");

@@ -9,10 +9,10 @@
 namespace headcount::models {
 namespace {
 
-void layer_norm(const JsonReader& r, const std::string& eps_key, Config& c) {
+void layer_norm(double eps, Config& c) {
   c.norm = NormKind::kLayer;
   c.norm_bias = true;
-  c.norm_eps = r.number_or(eps_key, 1e-5);
+  c.norm_eps = eps;
   c.gated_mlp = false;
   c.mlp_bias = true;
   c.causal = true;
@@ -28,7 +28,7 @@ Config gpt(const JsonReader& r) {
   c.d_mlp = r.integer_or("n_inner", 4 * c.d_model);
   c.vocab_size = r.integer("vocab_size");
   c.max_positions = r.integer("n_positions");
-  layer_norm(r, "layer_norm_epsilon", c);
+  layer_norm(r.number_or("layer_norm_epsilon", 1e-5), c);
   c.activation = activation_of(r, "activation_function", "gelu_new");
   read_special_ids(r, c);
   r.need("add_cross_attention", !r.flag_or("add_cross_attention", false));
@@ -52,6 +52,7 @@ Config gptj(const JsonReader& r) {
   c.family = "gptj";
   c.residual = Residual::kParallelOneNorm;
   c.rotary = RotaryStyle::kInterleaved;
+  r.need("rotary_dim", !r.is_null("rotary_dim"));
   c.d_rotary = r.integer_or("rotary_dim", 64);
   c.tied_head = r.flag_or("tie_word_embeddings", false);
   c.head_bias = true;
@@ -68,15 +69,15 @@ Config gpt_neox(const JsonReader& r) {
   c.d_mlp = r.integer("intermediate_size");
   c.vocab_size = r.integer("vocab_size");
   c.max_positions = r.integer("max_position_embeddings");
-  layer_norm(r, "layer_norm_eps", c);
+  layer_norm(r.number_or("layer_norm_eps", 1e-5), c);
   c.activation = activation_of(r, "hidden_act", "gelu");
   c.residual =
       r.flag_or("use_parallel_residual", true) ? Residual::kParallel : Residual::kSequential;
   c.qkv_bias = c.o_bias = r.flag_or("attention_bias", true);
   c.tied_head = r.flag_or("tie_word_embeddings", false);
   c.rope_theta = r.number_or("rotary_emb_base", 1e4);
-  c.d_rotary =
-      static_cast<int64_t>(static_cast<double>(c.d_head) * r.number_or("rotary_pct", 0.25));
+  c.d_rotary = static_cast<int64_t>(static_cast<double>(c.d_head) *
+                                    read_rotary_share(r, "rotary_pct", 0.25));
   read_rope(r, c);
   read_special_ids(r, c);
   return c;
@@ -92,8 +93,7 @@ Config opt(const JsonReader& r) {
   c.d_mlp = r.integer("ffn_dim");
   c.vocab_size = r.integer("vocab_size");
   c.max_positions = r.integer("max_position_embeddings");
-  layer_norm(r, "", c);
-  c.norm_eps = 1e-5;
+  layer_norm(1e-5, c);
   const bool bias = r.flag_or("enable_bias", true);
   c.qkv_bias = c.o_bias = c.mlp_bias = bias;
   c.norm_weight = c.norm_bias = r.flag_or("layer_norm_elementwise_affine", true);

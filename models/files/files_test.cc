@@ -1,19 +1,8 @@
 // Models on disk: what is read from good directories, and the one sentence every bad one gets.
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-#include <unistd.h>
-
-#include <cstdlib>
-#include <cstring>
-#include <filesystem>
-#include <fstream>
-#include <functional>
-#include <nlohmann/json.hpp>
-
-#include "models/files/config.h"
 #include "models/files/formats.h"
+#include "models/files/mapped_file.h"
 #include "models/files/safetensors.h"
-#include "schemas/error.h"
+#include "models/files/test_directory.h"
 
 namespace headcount::models {
 namespace {
@@ -22,58 +11,26 @@ using nlohmann::json;
 using testing::HasSubstr;
 namespace fs = std::filesystem;
 
-std::string shared(const std::string& path) {
-  const char* given = std::getenv("HEADCOUNT_SHARED");
-  return (given != nullptr ? std::string(given)
-                           : std::string(HEADCOUNT_SOURCE_DIR) + "/../shared") +
-         "/" + path;
-}
-
-#define SKIP_WITHOUT(path) \
-  if (!fs::exists(path)) GTEST_SKIP() << path << " is not on this machine"
-
-std::string error_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "(no error)";
-}
-
-/// A folder that goes with its test.
-class Files : public testing::Test {
- protected:
-  Files() {
-    std::string pattern = testing::TempDir() + "headcount-files-XXXXXX";
-    directory_ = ::mkdtemp(pattern.data());
-  }
-  ~Files() override { fs::remove_all(directory_); }
-
-  std::string write(const std::string& name, const std::string& bytes) {
-    std::ofstream(directory_ + "/" + name, std::ios::binary) << bytes;
-    return directory_ + "/" + name;
-  }
-
-  std::string directory_;
-};
-
-std::string u64(uint64_t value) {
-  std::string bytes(8, '\0');
-  std::memcpy(bytes.data(), &value, 8);
-  return bytes;
-}
-
-std::string safetensors(const std::string& header, size_t data_bytes) {
-  return u64(header.size()) + header + std::string(data_bytes, '\0');
-}
+using Files = TestDirectory;
 
 /// A one-layer LLaDA model: its config and the F32 tensors it asks for.
 json tiny_config() {
-  return {{"model_type", "llada"}, {"n_layers", 1},          {"n_heads", 4},
-          {"n_kv_heads", 2},       {"d_model", 16},          {"mlp_hidden_size", 24},
-          {"vocab_size", 10},      {"embedding_size", 12},   {"max_sequence_length", 32},
-          {"mask_token_id", 11},   {"rope_theta", 500000.0}, {"weight_tying", false}};
+  return {{"model_type", "llada"},
+          {"n_layers", 1},
+          {"n_heads", 4},
+          {"n_kv_heads", 2},
+          {"d_model", 16},
+          {"mlp_hidden_size", 24},
+          {"vocab_size", 10},
+          {"embedding_size", 12},
+          {"max_sequence_length", 32},
+          {"mask_token_id", 11},
+          {"rope_theta", 500000.0},
+          {"weight_tying", false},
+          {"block_type", "llama"},
+          {"layer_norm_type", "rms"},
+          {"activation_type", "silu"},
+          {"rope", true}};
 }
 
 Config tiny_shape() {
@@ -195,28 +152,6 @@ TEST_F(Files, RefusesTensorsTheConfigDoesNotMean) {
               HasSubstr("has dtype I32; weights must be"));
 }
 
-TEST_F(Files, ReadsShardsThroughTheirIndex) {
-  const std::string directory = shared("data/goldens/mistral");
-  SKIP_WITHOUT(directory);
-  const auto one = read_safetensors(directory + "/model-00001-of-00003.safetensors");
-  EXPECT_FALSE(one.empty());
-
-  write("config.json", tiny_config().dump());
-  json map = json::object();
-  for (const auto& [name, shape] : weight_shapes(tiny_shape()))
-    map[published_name(tiny_shape(), name)] = "part.safetensors";
-  write("part.safetensors", tiny_weights());
-  write("model.safetensors.index.json", json{{"weight_map", map}}.dump());
-  EXPECT_EQ(open_model(directory_).tensors.size(), weight_shapes(tiny_shape()).size());
-  map["model.transformer.wte.weight"] = "../part.safetensors";
-  write("model.safetensors.index.json", json{{"weight_map", map}}.dump());
-  EXPECT_THAT(error_of([&] { open_model(directory_); }), HasSubstr("in no file of this directory"));
-  map["model.transformer.wte.weight"] = "gone.safetensors";
-  write("model.safetensors.index.json", json{{"weight_map", map}}.dump());
-  EXPECT_THAT(error_of([&] { open_model(directory_); }),
-              HasSubstr("cannot open " + directory_ + "/gone.safetensors"));
-}
-
 TEST_F(Files, RefusesMalformedSafetensorsInOneSentence) {
   const auto refused = [&](const std::string& bytes) {
     const std::string file = write("bad.safetensors", bytes);
@@ -296,38 +231,15 @@ TEST_F(Files, ReadsTheShapeOfALlama2cFileFromItsHeader) {
   EXPECT_THAT(error_of([&] { open_model(directory_); }), HasSubstr("several .bin files"));
 }
 
-TEST_F(Files, AFingerprintNamesConfigAndBytes) {
-  write("config.json", tiny_config().dump());
-  const std::string weights = tiny_weights();
-  write("model.safetensors", weights);
-  const std::string print = fingerprint(open_model(directory_));
-  EXPECT_EQ(print.size(), 64u);
-
-  fs::create_directory(directory_ + "/copy");
-  write("copy/config.json", tiny_config().dump(2));
-  write("copy/model.safetensors", weights);
-  EXPECT_EQ(fingerprint(open_model(directory_ + "/copy")), print)
-      << "layout of the JSON and place on disk do not count";
-
-  std::string changed = weights;
-  changed.back() = 1;
-  write("copy/model.safetensors", changed);
-  EXPECT_NE(fingerprint(open_model(directory_ + "/copy")), print)
-      << "a changed byte counts, though cached by size and time";
-  json config = tiny_config();
-  config["rope_theta"] = 10000.0;
-  write("config.json", config.dump());
-  EXPECT_NE(fingerprint(open_model(directory_)), print);
-}
-
 TEST_F(Files, BytesThatVanishAfterOpeningAreAnError) {
   write("config.json", tiny_config().dump());
   write("model.safetensors", tiny_weights());
   const ModelFiles files = open_model(directory_);
+  const TensorPlace& last = files.tensors.back();
+  EXPECT_EQ(MappedFile(last.file).at(last).size(), last.size_bytes);
   fs::resize_file(directory_ + "/model.safetensors", 100);
-  std::string out(files.tensors[0].size_bytes, '\0');
-  EXPECT_THAT(error_of([&] { read_bytes(files.tensors[0], out.data()); }),
-              HasSubstr("ends too early"));
+  EXPECT_THAT(error_of([&] { MappedFile(last.file).at(last); }),
+              HasSubstr("model.safetensors ends before weight head"));
 }
 
 }  // namespace

@@ -31,12 +31,13 @@ std::string exactly(double value) {
 
 /// Everything of the config that changes what the model computes.
 std::string canonical(const Config& c) {
-  std::string text = "headcount model 2\n" + c.family;
+  std::string text = "headcount model 3\n" + c.family;
   const auto add = [&](int64_t value) { text += " " + std::to_string(value); };
   for (const int64_t value :
        {c.n_layers, c.n_heads, c.n_kv_heads, c.d_model, c.d_head, c.d_mlp, c.vocab_size,
         c.max_positions, c.n_learned_positions, c.position_offset, c.n_time_steps, c.n_turning(),
-        c.window, c.first_window_layer, c.rope_scaling.original_positions, c.mask_id})
+        c.window, c.first_window_layer, c.rope_scaling.original_positions, c.mask_id, c.bos_id,
+        c.eos_id, c.pad_id})
     add(value);
   for (const double value : {c.norm_eps, c.rope_theta, c.rope_scaling.factor,
                              c.rope_scaling.low_freq_factor, c.rope_scaling.high_freq_factor})
@@ -48,6 +49,7 @@ std::string canonical(const Config& c) {
   for (const int value : {static_cast<int>(c.norm), static_cast<int>(c.rotary),
                           static_cast<int>(c.residual), static_cast<int>(c.activation)})
     add(value);
+  for (const int64_t value : c.stop_ids) add(value);
   return text + "\n";
 }
 
@@ -75,20 +77,36 @@ std::string stamp(const ModelFiles& files) {
   return text;
 }
 
-/// Every weight's description and bytes, those of a part of a fused weight included between its
-/// first and its last.
+/// A stored tensor's bytes that are weights: those of all its parts where several are fused in it.
+using Span = std::pair<uint64_t, uint64_t>;  // offset, end
+
+std::map<std::pair<std::string, std::string>, Span> spans_of(const ModelFiles& files) {
+  std::map<std::pair<std::string, std::string>, Span> spans;
+  for (const TensorPlace& place : files.tensors) {
+    const uint64_t end = place.offset + place.size_bytes;
+    Span& span = spans.try_emplace({place.file, place.stored}, place.offset, end).first->second;
+    span = {std::min(span.first, place.offset), std::max(span.second, end)};
+  }
+  return spans;
+}
+
+/// Every weight's description, and every stored tensor's bytes where its first weight stands.
 std::string hash(const ModelFiles& files) {
   Sha256 sha;
   sha.update(canonical(files.config));
   std::map<std::string, MappedFile> mapped;
+  auto spans = spans_of(files);
   for (const TensorPlace& place : files.tensors) {
     std::string line = place.name + " " + place.dtype;
     for (const int64_t extent : place.shape) line += " " + std::to_string(extent);
     for (const int64_t stride : place.strides) line += " s" + std::to_string(stride);
     sha.update(line + "\n");
+    const auto span = spans.extract({place.file, place.stored});
+    if (span.empty()) continue;
+    const auto [offset, end] = span.mapped();
     const auto [it, fresh] = mapped.try_emplace(place.file, place.file);
     const MappedFile& file = it->second;
-    const auto bytes = file.at(place);
+    const auto bytes = file.at({.name = place.name, .offset = offset, .size_bytes = end - offset});
     constexpr size_t kAtOnce = 16 << 20;
     for (size_t done = 0; done < bytes.size(); done += kAtOnce) {
       const auto part = bytes.subspan(done, std::min(kAtOnce, bytes.size() - done));

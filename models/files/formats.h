@@ -1,9 +1,7 @@
 // The two directory layouts open_model knows, and what their readers share.
 #pragma once
 
-#include <map>
 #include <string>
-#include <vector>
 
 #include "models/files/config.h"
 
@@ -27,6 +25,9 @@ void check_shape(const Config& config, const std::string& file);
 
 /// d_model / n_heads. Throws Error naming `file` unless it divides.
 int64_t even_head(const Config& config, const std::string& file);
+
+/// Something of that name is there, be it a link to nowhere: opening it says what is wrong with it.
+bool is_there(const std::string& file);
 
 /// Size of a file in bytes; throws Error when it is absent, unreadable or no regular file.
 uint64_t file_size(const std::string& file);

@@ -13,6 +13,15 @@ using nlohmann::json;
 
 constexpr uint64_t kMaxJsonBytes = 64u << 20;
 constexpr int kMaxDepth = 16;
+constexpr int64_t kMaxInteger = int64_t{1} << 53;
+
+bool is_integer(const json& value) {
+  if (value.is_number_unsigned()) return value.get<uint64_t>() <= kMaxInteger;
+  return value.is_number_integer() && value.get<int64_t>() >= -kMaxInteger;
+}
+
+/// The value's text, cut, in plain ASCII.
+std::string shown(const json& value) { return value.dump(-1, ' ', true).substr(0, 60); }
 
 }  // namespace
 
@@ -36,6 +45,10 @@ bool JsonReader::has(const std::string& key) const {
   return object_.contains(key) && !object_[key].is_null();
 }
 
+bool JsonReader::is_null(const std::string& key) const {
+  return object_.contains(key) && object_[key].is_null();
+}
+
 int64_t JsonReader::integer(const std::string& key) const {
   if (!has(key)) throw Error(file_ + " lacks \"" + key + "\"");
   return integer_or(key, 0);
@@ -43,11 +56,8 @@ int64_t JsonReader::integer(const std::string& key) const {
 
 int64_t JsonReader::integer_or(const std::string& key, int64_t otherwise) const {
   if (!has(key)) return otherwise;
-  const json& value = object_[key];
-  if (!value.is_number_integer() ||
-      (value.is_number_unsigned() && value.get<uint64_t>() > INT64_MAX))
-    wrong(key, "an integer");
-  return value.get<int64_t>();
+  if (!is_integer(object_[key])) wrong(key, "an integer");
+  return object_[key].get<int64_t>();
 }
 
 double JsonReader::number_or(const std::string& key, double otherwise) const {
@@ -73,8 +83,19 @@ std::vector<int64_t> JsonReader::ids(const std::string& key) const {
   if (!object_[key].is_array()) return {integer(key)};
   std::vector<int64_t> all;
   for (const json& id : object_[key]) {
-    if (!id.is_number_integer()) wrong(key, "a token id or a list of them");
+    if (!is_integer(id)) wrong(key, "a token id or a list of them");
     all.push_back(id.get<int64_t>());
+  }
+  return all;
+}
+
+std::vector<std::string> JsonReader::texts(const std::string& key) const {
+  if (!has(key)) return {};
+  if (!object_[key].is_array()) wrong(key, "a list of strings");
+  std::vector<std::string> all;
+  for (const json& text : object_[key]) {
+    if (!text.is_string()) wrong(key, "a list of strings");
+    all.push_back(text.get<std::string>());
   }
   return all;
 }
@@ -87,19 +108,12 @@ json JsonReader::object(const std::string& key) const {
 
 void JsonReader::need(const std::string& key, bool holds) const {
   if (holds) return;
-  const std::string found = has(key) ? object_[key].dump().substr(0, 60) : "missing";
+  const std::string found = has(key) ? shown(object_[key]) : "missing";
   throw Error(file_ + ": \"" + key + "\" is " + found + ", which this program does not compute");
 }
 
-std::vector<std::string> JsonReader::keys() const {
-  std::vector<std::string> all;
-  for (const auto& [key, value] : object_.items()) all.push_back(key);
-  return all;
-}
-
 void JsonReader::wrong(const std::string& key, const char* expected) const {
-  throw Error(file_ + ": \"" + key + "\" must be " + expected + ", found " +
-              object_[key].dump().substr(0, 60));
+  throw Error(file_ + ": \"" + key + "\" must be " + expected + ", found " + shown(object_[key]));
 }
 
 }  // namespace headcount::models
