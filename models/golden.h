@@ -65,9 +65,10 @@ struct PathRule {
 };
 
 /// What the comparison asks of a dtype. float64 and float32: what the goldens recommend, some ten
-/// times the difference between two runs of the published code. bfloat16 and float16: twice the
-/// largest difference this program had over the twelve goldens (2-3 layers), which is below what a
-/// structural error costs (2 to 13 in a logit) but not below what a wrong epsilon does.
+/// times the difference between two runs of the published code. bfloat16 and float16: some two
+/// times the largest difference this program had over the twelve goldens (2-3 layers), which is
+/// below what a structural error costs (2 to 13 in a logit) but not below what a wrong epsilon
+/// does.
 struct Tolerances {
   double logits, score, gradient, path;
 };

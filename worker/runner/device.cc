@@ -67,7 +67,8 @@ c10::ScalarType parse_dtype(const std::string& name) {
   if (name == "float64") return c10::kDouble;
   if (name == "float32") return c10::kFloat;
   if (name == "bfloat16") return c10::kBFloat16;
-  throw Error("unknown dtype \"" + name + "\": write float64, float32 or bfloat16");
+  if (name == "float16") return c10::kHalf;
+  throw Error("unknown dtype \"" + name + "\": write float64, float32, bfloat16 or float16");
 }
 
 void make_deterministic(int threads) {

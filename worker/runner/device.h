@@ -14,7 +14,7 @@ namespace headcount::runner {
 /// LibTorch does not have.
 c10::Device parse_device(const std::string& name);
 
-/// float64 | float32 | bfloat16; throws Error for any other name.
+/// float64 | float32 | bfloat16 | float16; throws Error for any other name.
 c10::ScalarType parse_dtype(const std::string& name);
 
 /// Deterministic algorithms only, no TF32, `threads` threads inside an operation and one between
