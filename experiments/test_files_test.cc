@@ -45,6 +45,8 @@ void write_masked(const fs::path& directory, int64_t n_layers, int64_t n_heads) 
             number(n_heads) + R"(, "n_kv_heads": )" + number(n_heads) + R"(, "d_model": )" +
             number(config.d_model) +
             R"(, "mlp_hidden_size": 4, "vocab_size": 16, "embedding_size": 16,)"
+            R"( "block_type": "llama", "layer_norm_type": "rms", "activation_type": "silu",)"
+            R"( "rope": true, "weight_tying": false,)"
             R"( "max_sequence_length": 32, "mask_token_id": 15})");
   std::string header = "{";
   size_t size = 0;

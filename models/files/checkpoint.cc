@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <set>
 
 #include "models/files/formats.h"
@@ -13,7 +12,6 @@
 namespace headcount::models {
 namespace {
 
-using nlohmann::json;
 namespace fs = std::filesystem;
 using Tensors = std::map<std::string, TensorPlace>;
 
@@ -36,13 +34,12 @@ Tensors by_name(std::vector<TensorPlace> places) {
 /// unlisted.
 void read_shards(const fs::path& directory, Checkpoint& checkpoint) {
   const std::string& index_file = checkpoint.listed_in;
-  const json index = read_json(index_file);
-  if (!index.contains("weight_map") || !index["weight_map"].is_object()) {
-    throw Error(index_file + " has no \"weight_map\" object");
-  }
+  const JsonReader index(index_file);
+  if (!index.is_object("weight_map")) throw Error(index_file + " has no \"weight_map\" object");
+  const JsonReader map = index.object("weight_map");
   std::map<std::string, Tensors> shards;
-  for (const auto& [name, entry] : index["weight_map"].items()) {
-    const std::string shard = entry.is_string() ? entry.get<std::string>() : "";
+  for (const std::string& name : map.keys()) {
+    const std::string shard = map.text_or(name, "");
     if (shard.empty() || shard[0] == '.' || shard.find('/') != std::string::npos) {
       throw Error(index_file + " places \"" + name + "\" in no file of this directory");
     }

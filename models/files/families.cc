@@ -4,14 +4,11 @@
 #include <algorithm>
 #include <cctype>
 #include <map>
-#include <nlohmann/json.hpp>
 
 #include "models/files/formats.h"
 #include "schemas/error.h"
 
 namespace headcount::models {
-
-using nlohmann::json;
 
 const std::vector<Family>& families() {
   static const std::vector<Family> all = {
@@ -82,20 +79,17 @@ namespace {
 /// What config.json says about rotary positions beside its own fields.
 struct RopeObject {
   explicit RopeObject(const JsonReader& r)
-      : key(r.has("rope_parameters") ? "rope_parameters" : "rope_scaling"),
-        object(r.object(key)),
-        reader(r.file() + ": " + key, object) {
+      : key(r.has("rope_parameters") ? "rope_parameters" : "rope_scaling"), reader(r.object(key)) {
     // An older reader would follow the one, a newer one the other.
-    if (r.has("rope_scaling")) r.need("rope_scaling", r.object("rope_scaling") == object);
+    r.need("rope_scaling", !r.has("rope_scaling") || r.same("rope_scaling", key));
     // A setting for every kind of layer.
-    for (const auto& [name, value] : object.items()) reader.need(name, !value.is_object());
+    for (const std::string& name : reader.keys()) reader.need(name, !reader.is_object(name));
   }
   void need(const JsonReader& r, const std::string& field, bool holds) const {
     (r.has(field) ? r : reader).need(field, holds);
   }
 
   std::string key;
-  json object;
   JsonReader reader;
 };
 

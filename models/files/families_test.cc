@@ -2,6 +2,8 @@
 // seeds), each changed in one field.
 #include "models/files/families.h"
 
+#include <nlohmann/json.hpp>
+
 #include "models/files/formats.h"
 #include "models/files/test_directory.h"
 
@@ -12,6 +14,8 @@ using nlohmann::json;
 using testing::AllOf;
 using testing::HasSubstr;
 namespace fs = std::filesystem;
+
+json published(const std::string& family) { return json::parse(published_text(family)); }
 
 /// A directory whose weights' file holds no tensor: opening it fails at the config where that is
 /// refused, at the first weight where it is accepted.
@@ -39,7 +43,7 @@ class Families : public TestDirectory {
 
   Config config_of(const std::string& name, const json& change) {
     const json object = changed(name, change);
-    const JsonReader reader("config.json", object);
+    const JsonReader reader("config.json", object.dump());
     for (const Family& family : families())
       if (family.model_type == object["model_type"]) return family.config(reader);
     throw Error("no family " + name);

@@ -1,7 +1,6 @@
 // LLaDA (an OLMo-style block, bidirectional) and tinydiff (weightless norms, squared ReLU, a table
 // of noise levels): the masked-diffusion families with names of their own.
 #include <map>
-#include <nlohmann/json.hpp>
 
 #include "models/files/families.h"
 #include "models/files/formats.h"

@@ -1,6 +1,5 @@
 // The families with LayerNorm: GPT-2, GPT-J, GPT-NeoX (Pythia), OPT.
 #include <map>
-#include <nlohmann/json.hpp>
 
 #include "models/files/families.h"
 #include "models/files/formats.h"

@@ -1,7 +1,6 @@
 // Llama and the families that are Llama with a difference: Mistral, Qwen2, Qwen3, Dream.
 #include <algorithm>
 #include <map>
-#include <nlohmann/json.hpp>
 
 #include "models/files/families.h"
 #include "models/files/formats.h"

@@ -1,4 +1,6 @@
 // Models on disk: what is read from good directories, and the one sentence every bad one gets.
+#include <nlohmann/json.hpp>
+
 #include "models/files/formats.h"
 #include "models/files/mapped_file.h"
 #include "models/files/safetensors.h"

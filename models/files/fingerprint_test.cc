@@ -2,6 +2,7 @@
 #include <sys/wait.h>
 
 #include <array>
+#include <nlohmann/json.hpp>
 
 #include "models/files/test_directory.h"
 
@@ -10,6 +11,8 @@ namespace {
 
 using nlohmann::json;
 namespace fs = std::filesystem;
+
+json published(const std::string& family) { return json::parse(published_text(family)); }
 
 /// A folder for the models, one for the cache.
 class Fingerprints : public TestDirectory {

@@ -2,7 +2,6 @@
 // checkpoint are which weights.
 #include <algorithm>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 
 #include "models/files/checkpoint.h"
 #include "models/files/families.h"
@@ -12,7 +11,6 @@
 namespace headcount::models {
 namespace {
 
-using nlohmann::json;
 namespace fs = std::filesystem;
 
 std::string known_families() {
@@ -53,15 +51,14 @@ void refuse_what_none_computes(const JsonReader& r) {
   for (const char* key : {"is_encoder_decoder", "rope_interleaved", "use_qk_norm", "qk_layernorm",
                           "use_bidirectional_attention", "parallel_attn"})
     r.need(key, !r.flag_or(key, false));
-  r.need("pruned_heads", r.object("pruned_heads").empty());
+  r.need("pruned_heads", r.object("pruned_heads").keys().empty());
 }
 
 /// generation_config.json may name more ids that end a text than config.json does.
 void read_generation_config(const fs::path& directory, Config& c) {
   const std::string file = (directory / "generation_config.json").string();
   if (!is_there(file)) return;
-  const json object = read_json(file);
-  for (const int64_t id : JsonReader(file, object).ids("eos_token_id")) {
+  for (const int64_t id : JsonReader(file).ids("eos_token_id")) {
     const bool known = std::find(c.stop_ids.begin(), c.stop_ids.end(), id) != c.stop_ids.end();
     if (!known && id >= 0 && id < c.vocab_size) c.stop_ids.push_back(id);
   }
@@ -81,8 +78,7 @@ std::string tokenizer_in(const fs::path& directory) {
 
 ModelFiles open_huggingface(const std::string& directory) {
   const std::string config_file = (fs::path(directory) / "config.json").string();
-  const json object = read_json(config_file);
-  const JsonReader reader(config_file, object);
+  const JsonReader reader(config_file);
   const Family& family = family_of(reader);
   refuse_what_none_computes(reader);
   ModelFiles files;

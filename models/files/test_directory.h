@@ -11,8 +11,9 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
-#include <nlohmann/json.hpp>
+#include <sstream>
 #include <string>
+#include <vector>
 
 #include "models/files/config.h"
 #include "schemas/error.h"
@@ -71,21 +72,28 @@ using Shapes = std::vector<std::pair<std::string, std::vector<int64_t>>>;
 
 /// Tensors of zeros under these names.
 inline std::string safetensors(const Shapes& shapes, const std::string& dtype = "F32") {
-  nlohmann::json header = nlohmann::json::object();
+  std::string header;
   uint64_t end = 0;
   for (const auto& [name, shape] : shapes) {
     uint64_t size = dtype == "F64" ? 8 : dtype == "F32" ? 4 : 2;
-    for (const int64_t extent : shape) size *= static_cast<uint64_t>(extent);
-    header[name] = {{"dtype", dtype}, {"shape", shape}, {"data_offsets", {end, end + size}}};
+    std::string extents;
+    for (const int64_t extent : shape) {
+      size *= static_cast<uint64_t>(extent);
+      extents += (extents.empty() ? "" : ",") + std::to_string(extent);
+    }
+    header += (header.empty() ? "{\"" : ",\"") + name + R"(":{"dtype":")" + dtype +
+              R"(","shape":[)" + extents + R"(],"data_offsets":[)" + std::to_string(end) + "," +
+              std::to_string(end + size) + "]}";
     end += size;
   }
-  return safetensors(header.dump(), end);
+  return safetensors(header + "}", end);
 }
 
 /// A one-layer model's config.json.
-inline nlohmann::json published(const std::string& family) {
-  return nlohmann::json::parse(
-      std::ifstream(HEADCOUNT_SOURCE_DIR "/tests/fuzz/corpus/config/" + family));
+inline std::string published_text(const std::string& family) {
+  std::ostringstream text;
+  text << std::ifstream(HEADCOUNT_SOURCE_DIR "/tests/fuzz/corpus/config/" + family).rdbuf();
+  return text.str();
 }
 
 }  // namespace headcount::models
