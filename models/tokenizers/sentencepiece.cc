@@ -294,6 +294,11 @@ TokenizerModelPtr open_sentencepiece(const std::string& path) {
     throw Error(path +
                 " is a SentencePiece model of a kind (Unigram, a normalizer, pieces of the user's) "
                 "for which this program needs libsentencepiece, which it was built without");
+  // The library ends the process over such a piece instead of refusing it.
+  for (const auto& piece : model.pieces) {
+    if (piece.text.empty() || piece.text.find('\0') != std::string::npos)
+      throw Error(path + " is no SentencePiece model: a piece is empty or holds a NUL byte");
+  }
   return open_with_sentencepiece_library(path);
 }
 
