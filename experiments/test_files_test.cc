@@ -97,7 +97,7 @@ void write_causal(const fs::path& directory) {
 void write_broken_models(const fs::path& root) {
   fs::create_directory(root / "empty-folder");
   fs::create_directory(root / "other-family");
-  write(root / "other-family" / "config.json", R"({"model_type": "gpt2"})");
+  write(root / "other-family" / "config.json", R"({"model_type": "mamba"})");
   fs::copy(root / "masked", root / "truncated");
   fs::resize_file(root / "truncated" / "model.safetensors", 3000);
 }
