@@ -1,8 +1,7 @@
-// headcount model info | verify, tokenize, generate: models and tokenizers by hand.
+// headcount model info | verify, generate: models by hand.
 
 #include <CLI/CLI.hpp>
-#include <filesystem>
-#include <iostream>
+#include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -10,70 +9,138 @@
 #include "cli/local.h"
 #include "cli/text.h"
 #include "models/files/config.h"
+#include "models/files/memory_plan.h"
+#include "models/tokenizers/chat_template.h"
 #include "models/tokenizers/tokenizer.h"
 
 namespace headcount::cli {
 namespace {
 
-namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
 struct Options {
-  std::string directory, tokenizer, text;
-  bool stdin0 = false, jsonl = false, bos = false;
+  std::string directory;
+  bool no_fingerprint = false;
 };
 
-int64_t n_weights(const models::ModelFiles& files) {
-  int64_t n = 0;
-  for (const models::TensorPlace& tensor : files.tensors) {
-    int64_t size = 1;
-    for (const int64_t d : tensor.shape) size *= d;
-    n += size;
+std::string bytes_text(uint64_t bytes) {
+  char text[32];
+  const bool big = bytes >= 1'000'000'000;
+  std::snprintf(text, sizeof text, big ? "%.2f GB" : "%.1f MB",
+                static_cast<double>(bytes) / (big ? 1e9 : 1e6));
+  return text;
+}
+
+constexpr const char* kDtypes[] = {"float64", "float32", "bfloat16", "float16"};
+
+uint64_t weight_bytes(const models::Config& config, const std::string& dtype) {
+  return static_cast<uint64_t>(models::parameter_count(config) * models::dtype_bytes(dtype));
+}
+
+/// What differs from a plain Llama, in words.
+std::string block_text(const models::Config& c) {
+  std::string text = c.norm == models::NormKind::kRms ? "RMS norm" : "LayerNorm";
+  text += c.norm_weight ? "" : " without weights";
+  if (c.qk_norm) text += ", queries and keys normed";
+  if (c.n_turning() > 0) {
+    text += c.rotary == models::RotaryStyle::kInterleaved ? ", interleaved rotary" : ", rotary";
+    text += " " + std::to_string(c.n_turning()) + " of " + std::to_string(c.d_head);
+    if (c.rope_scaling.factor != 1) text += " (llama3 scaling)";
   }
-  return n;
+  if (c.n_learned_positions > 0) text += ", learned positions";
+  if (c.n_time_steps > 0) text += ", learned noise levels";
+  if (c.window > 0) text += ", window of " + std::to_string(c.window);
+  if (c.qkv_bias || c.o_bias || c.mlp_bias || c.head_bias) text += ", biases";
+  if (c.residual != models::Residual::kSequential) text += ", attention and MLP in parallel";
+  text += c.gated_mlp ? ", gated MLP" : ", plain MLP";
+  if (c.shifted) text += ", logit j predicts token j + 1";
+  return text;
+}
+
+/// "byte-level BPE, 50257 tokens ...", or why it cannot be opened.
+std::string tokenizer_text(const models::ModelFiles& files) {
+  if (files.tokenizer.empty()) return "none";
+  try {
+    return models::Tokenizer::open(files.tokenizer).description();
+  } catch (const Error& error) {
+    return std::string("cannot be used: ") + error.what();
+  }
+}
+
+/// The chat template's name; empty where there is none, or one that is not known.
+std::string chat_name(const models::ModelFiles& files) {
+  try {
+    return models::chat_format(files.directory, "").name;
+  } catch (const Error&) {
+    return "";
+  }
+}
+
+std::string joined(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
+  return text;
+}
+
+Json info_json(const models::ModelFiles& files, const std::string& fingerprint) {
+  const models::Config& config = files.config;
+  Json bytes;
+  for (const char* dtype : kDtypes) bytes[dtype] = weight_bytes(config, dtype);
+  const std::string chat = chat_name(files);
+  return {{"directory", files.directory},
+          {"family", config.family},
+          {"fingerprint", fingerprint.empty() ? Json() : Json(fingerprint)},
+          {"weights", models::parameter_count(config)},
+          {"weight_bytes", bytes},
+          {"n_layers", config.n_layers},
+          {"n_heads", config.n_heads},
+          {"n_kv_heads", config.n_kv_heads},
+          {"d_model", config.d_model},
+          {"d_head", config.d_head},
+          {"d_mlp", config.d_mlp},
+          {"vocab_size", config.vocab_size},
+          {"max_positions", config.max_positions},
+          {"block", block_text(config)},
+          {"causal", config.causal},
+          {"shifted", config.shifted},
+          {"mask_id", config.mask_id},
+          {"stop_ids", config.stop_ids},
+          {"tied_head", config.tied_head},
+          {"tokenizer", tokenizer_text(files)},
+          {"chat_template", chat.empty() ? Json() : Json(chat)},
+          {"extra", files.extra}};
+}
+
+std::string info_text(const models::ModelFiles& files, const std::string& fingerprint) {
+  const models::Config& config = files.config;
+  const auto number = [](int64_t value) { return std::to_string(value); };
+  std::string memory;
+  for (const char* dtype : kDtypes)
+    memory += (memory.empty() ? "" : ", ") + std::string(dtype) + " " +
+              bytes_text(weight_bytes(config, dtype));
+  const std::string chat = chat_name(files);
+  return "directory    " + files.directory + "\nfamily       " + config.family +
+         (config.causal ? ", causal" : ", bidirectional") +
+         (config.masked() ? ", masked diffusion (mask token " + number(config.mask_id) + ")" : "") +
+         "\nshape        " + number(config.n_layers) + " layers, " + number(config.n_heads) +
+         " heads of " + number(config.d_head) + ", " + number(config.n_kv_heads) +
+         " key/value heads, width " + number(config.d_model) + ", MLP " + number(config.d_mlp) +
+         "\nblock        " + block_text(config) + "\nvocabulary   " + number(config.vocab_size) +
+         ", up to " + number(config.max_positions) + " positions\nweights      " +
+         grouped(models::parameter_count(config)) +
+         (config.tied_head ? ", head tied to the embedding" : "") + "\nmemory       " + memory +
+         "\ntokenizer    " + tokenizer_text(files) +
+         (chat.empty() ? "" : "\nchat         template " + chat) +
+         (files.extra.empty() ? "" : "\nunused       " + joined(files.extra)) +
+         (fingerprint.empty() ? "" : "\nfingerprint  " + fingerprint);
 }
 
 int info(const Session& session, const Options& options) {
   const models::ModelFiles files = models::open_model(options.directory);
-  const models::Config& config = files.config;
-  const std::string fingerprint = models::fingerprint(files);
-  if (session.common.json()) {
-    emit(session.common, Json{{"directory", files.directory},
-                              {"family", config.family},
-                              {"fingerprint", fingerprint},
-                              {"weights", n_weights(files)},
-                              {"n_layers", config.n_layers},
-                              {"n_heads", config.n_heads},
-                              {"n_kv_heads", config.n_kv_heads},
-                              {"d_model", config.d_model},
-                              {"d_head", config.d_head},
-                              {"d_mlp", config.d_mlp},
-                              {"vocab_size", config.vocab_size},
-                              {"max_positions", config.max_positions},
-                              {"causal", config.causal},
-                              {"mask_id", config.mask_id},
-                              {"tied_head", config.tied_head},
-                              {"tokenizer", files.tokenizer}}
-                             .dump());
-    return kOk;
-  }
-  if (session.common.quiet()) {
-    emit(session.common, fingerprint);
-    return kOk;
-  }
-  const auto number = [](int64_t value) { return std::to_string(value); };
-  emit(session.common,
-       "directory    " + files.directory + "\nfamily       " + config.family +
-           (config.causal ? ", causal" : ", bidirectional") +
-           (config.masked() ? ", masked diffusion (mask token " + number(config.mask_id) + ")"
-                            : "") +
-           "\nshape        " + number(config.n_layers) + " layers, " + number(config.n_heads) +
-           " heads of " + number(config.d_head) + ", " + number(config.n_kv_heads) +
-           " key/value heads, width " + number(config.d_model) + ", MLP " + number(config.d_mlp) +
-           "\nvocabulary   " + number(config.vocab_size) + ", up to " +
-           number(config.max_positions) + " positions\nweights      " + grouped(n_weights(files)) +
-           (config.tied_head ? ", head tied to the embedding" : "") + "\ntokenizer    " +
-           (files.tokenizer.empty() ? "none" : files.tokenizer) + "\nfingerprint  " + fingerprint);
+  const std::string fingerprint = options.no_fingerprint ? "" : models::fingerprint(files);
+  emit(session.common, session.common.json()    ? info_json(files, fingerprint).dump()
+                       : session.common.quiet() ? fingerprint
+                                                : info_text(files, fingerprint));
   return kOk;
 }
 
@@ -84,52 +151,6 @@ int hand_to_runner(const std::string& command, const CLI::App& app) {
   become_runner(arguments);
 }
 
-/// The tokenizer of PATH: a tokenizer file, a folder holding one, or builtin:NAME.
-models::Tokenizer open_tokenizer(const Options& options) {
-  const std::string& path = options.tokenizer;
-  if (!path.starts_with("builtin:")) return models::Tokenizer::open(path);
-  const models::ModelFiles model = models::open_model(path);
-  if (model.tokenizer.empty()) throw BadInput(path + " has no tokenizer");
-  return models::Tokenizer::open(model.tokenizer);
-}
-
-std::string ids_text(const std::vector<int32_t>& ids) {
-  std::string text;
-  for (const int32_t id : ids) text += (text.empty() ? "" : " ") + std::to_string(id);
-  return text;
-}
-
-/// The text of one line of --jsonl: a string, or an object's "text".
-std::string line_text(const std::string& line, int64_t number) {
-  const Json json = Json::parse(line, nullptr, false);
-  if (json.is_string()) return json.get<std::string>();
-  if (json.is_object() && json.contains("text") && json["text"].is_string()) {
-    return json["text"].get<std::string>();
-  }
-  throw BadInput("line " + std::to_string(number) +
-                 " of stdin: expected a JSON string or an object with \"text\"");
-}
-
-int tokenize(const Session& session, const Options& options, bool one_text) {
-  const models::Tokenizer tokenizer = open_tokenizer(options);
-  const bool json = session.common.json() || options.jsonl;
-  std::string out;
-  const auto add = [&](const std::string& text) {
-    const std::vector<int32_t> ids = tokenizer.encode(text, options.bos);
-    out += (json ? Json{{"ids", ids}}.dump() : ids_text(ids)) + "\n";
-  };
-  if (one_text) {
-    add(options.text);
-  } else {
-    std::string text;
-    for (int64_t n = 1; std::getline(std::cin, text, options.stdin0 ? '\0' : '\n'); ++n) {
-      add(options.jsonl ? line_text(text, n) : text);
-    }
-  }
-  emit(session.common, out);
-  return kOk;
-}
-
 }  // namespace
 
 void add_model_commands(CLI::App& app, Session& session) {
@@ -137,18 +158,24 @@ void add_model_commands(CLI::App& app, Session& session) {
   family->require_subcommand(1);
   const auto options = std::make_shared<Options>();
 
-  CLI::App* about = add_command(*family, session, "info",
-                                "family, shape, fingerprint; every weight's place is checked",
-                                "  headcount model info builtin:addition\n  headcount model info "
-                                "/models/LLaDA-8B --format json",
-                                [&session, options] { return info(session, *options); });
+  CLI::App* about =
+      add_command(*family, session, "info",
+                  "family, shape, memory, tokenizer, fingerprint; every weight's place is checked",
+                  "  headcount model info builtin:addition\n  headcount model info "
+                  "/models/LLaDA-8B --format json",
+                  [&session, options] { return info(session, *options); });
   about->add_option("model", options->directory, "a model directory or builtin:NAME")->required();
+  about->add_flag("--no-fingerprint", options->no_fingerprint,
+                  "do not read the weights: a first fingerprint takes about a second per GB");
   add_output(*about, session, {"text", "json", "quiet"});
 
-  CLI::App* verified = family->add_subcommand(
-      "verify", "read every weight by headcount-runner and look for NaN and infinities");
+  CLI::App* verified =
+      family->add_subcommand("verify",
+                             "compare with golden.json beside the weights (logits, losses, gate "
+                             "gradients), by headcount-runner; without one, look for NaN");
   verified->footer(
-      "Examples:\n  headcount model verify builtin:addition\nFlags are headcount-runner's: "
+      "Examples:\n  headcount model verify DIR --golden golden.json --dtype float64\nFlags are "
+      "headcount-runner's: "
       "headcount-runner verify --help");
   verified->prefix_command();
   verified->set_help_flag();  // --help is the runner's
@@ -164,29 +191,6 @@ void add_model_commands(CLI::App& app, Session& session) {
   generated->set_help_flag();
   generated->callback([&session, generated] {
     session.command = [generated] { return hand_to_runner("generate", *generated); };
-  });
-
-  CLI::App* cut = add_command(
-      app, session, "tokenize", "texts as token ids: one line of stdin, one line of ids",
-      "  headcount tokenize --tokenizer tok512.bin --text \"Once upon a time\"\n"
-      "  headcount tokenize --tokenizer MODEL_DIR --bos < texts.txt\n"
-      "  find . -name '*.txt' -exec cat {} + | headcount tokenize --tokenizer MODEL_DIR --stdin0",
-      nullptr);
-  cut->add_option("--tokenizer", options->tokenizer, "a tokenizer file or a model directory")
-      ->required()
-      ->type_name("PATH");
-  CLI::Option* text = cut->add_option("--text", options->text, "this text instead of stdin");
-  CLI::Option* stdin0 = cut->add_flag("--stdin0", options->stdin0,
-                                      "texts on stdin end with a NUL byte, not a newline");
-  cut->add_flag("--jsonl", options->jsonl,
-                "lines are JSON: a string or {\"text\": ...}; answers are {\"ids\": [...]}")
-      ->excludes(stdin0);
-  cut->add_flag("--bos", options->bos, "begin with the beginning-of-text token");
-  add_output(*cut, session, {"text", "json"});
-  cut->callback([&session, options, text] {
-    session.command = [&session, options, text] {
-      return tokenize(session, *options, text->count() > 0);
-    };
   });
 }
 
