@@ -20,6 +20,8 @@ enum class Purpose : uint32_t {
   kDataset = 4,      // the rows of a synthetic task
   kBootstrap = 5,    // resampled rows
   kTraining = 6,     // initial weights, batches
+  kGeneration = 7,   // tokens drawn and positions chosen while decoding
+  kLikelihood = 8,   // masks of Monte Carlo likelihood bounds
 };
 
 /// The number of (seed, purpose, row id, draw, element): uniform 64 bits.

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "models/generate.h"
 #include "models/training/adamw.h"
 #include "models/training/initial.h"
 #include "models/transformer.h"
@@ -66,28 +67,6 @@ Batch span_batch(const at::Tensor& ids, int64_t begin, int64_t end) {
   return batch;
 }
 
-/// Fixes one more position of every row, by the logits [N * S, V] of its span.
-void fix_most_confident(at::Tensor& ids, const at::Tensor& logits, int64_t begin, int64_t mask) {
-  const at::Tensor probability =
-      logits.softmax(-1).view({ids.size(0), -1, logits.size(-1)}).contiguous();
-  const auto p = probability.accessor<float, 3>();
-  auto id = ids.accessor<int64_t, 2>();
-  for (int64_t row = 0; row < ids.size(0); ++row) {
-    float best = -1;
-    int64_t best_at = begin, best_token = 0;
-    for (int64_t at = 0; at < probability.size(1); ++at) {
-      if (id[row][begin + at] != mask) continue;
-      for (int64_t token = 0; token < probability.size(2); ++token) {
-        if (p[row][at][token] <= best) continue;
-        best = p[row][at][token];
-        best_at = begin + at;
-        best_token = token;
-      }
-    }
-    id[row][best_at] = best_token;
-  }
-}
-
 }  // namespace
 
 std::vector<at::Tensor> train(const Config& config, const Task& task, const TrainOptions& options,
@@ -137,11 +116,18 @@ std::vector<at::Tensor> train(const Config& config, const Task& task, const Trai
 
 at::Tensor unmask(const Model& model, const at::Tensor& ids, int64_t begin, int64_t end) {
   const at::NoGradGuard no_grad;
-  at::Tensor filled = ids.clone();
+  at::Tensor filled = ids.clone().contiguous();
   filled.narrow(1, begin, end - begin).fill_(model.config.mask_id);
-  for (int64_t pass = begin; pass < end; ++pass)
-    fix_most_confident(filled, forward_logits(model, span_batch(filled, begin, end), {}), begin,
-                       model.config.mask_id);
+  Texts texts;
+  for (int64_t row = 0; row < filled.size(0); ++row) {
+    const int64_t* first = filled.data_ptr<int64_t>() + row * filled.size(1);
+    texts.emplace_back(first, first + filled.size(1));
+  }
+  texts = fill_surest(model, std::move(texts),
+                      {.mask_id = model.config.mask_id, .micro_batch = filled.size(0)});
+  for (int64_t row = 0; row < filled.size(0); ++row)
+    std::copy(texts[static_cast<size_t>(row)].begin(), texts[static_cast<size_t>(row)].end(),
+              filled.data_ptr<int64_t>() + row * filled.size(1));
   return filled;
 }
 

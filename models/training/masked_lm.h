@@ -46,9 +46,8 @@ struct TrainProgress {
 std::vector<at::Tensor> train(const Config& config, const Task& task, const TrainOptions& options,
                               const std::function<void(const TrainProgress&)>& report);
 
-/// Fills in the span of every row by greedy unmasking: all of it masked at first; each pass fixes
-/// the one position whose best token is most probable (float32; ties to the lower position, then to
-/// the lower token). Returns int64 [N, T]. ids are not changed.
+/// Fills in the span of every row, all of it masked at first, by fill_surest (models/generate.h).
+/// Returns int64 [N, T]. ids are not changed.
 at::Tensor unmask(const Model& model, const at::Tensor& ids, int64_t begin, int64_t end);
 
 /// How many of rows 0 .. n_rows - 1 come out of `unmask` as they are.
