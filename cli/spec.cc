@@ -2,6 +2,7 @@
 // coordinator.
 #include <CLI/CLI.hpp>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -13,6 +14,8 @@
 #include "cli/progress.h"
 #include "cli/tables.h"
 #include "cli/text.h"
+#include "cluster/process/host_memory.h"
+#include "experiments/memory.h"
 #include "experiments/plan_summary.h"
 #include "experiments/sweep.h"
 
@@ -27,7 +30,7 @@ using experiments::Sweep;
 constexpr double kEstimateSeconds = 5.0;  // spent on asking the database
 
 struct Options {
-  std::string spec, root, shards_file;
+  std::string spec, root, shards_file, device_memory;
   bool wait = false;
 };
 
@@ -135,9 +138,66 @@ size_t write_shards(const Sweep& sweep, const std::string& path) {
   return file.shards.size();
 }
 
+/// "24GB", "24 GiB", "24000000000"; empty: this machine's.
+uint64_t device_memory(const std::string& text) {
+  if (text.empty()) return process::host_memory_bytes();
+  size_t end = 0;
+  double number = 0;
+  try {
+    number = std::stod(text, &end);
+  } catch (const std::exception&) {
+    end = 0;
+  }
+  std::string unit = text.substr(end);
+  std::erase(unit, ' ');
+  const std::map<std::string, double> units = {{"", 1},      {"B", 1},
+                                               {"MB", 1e6},  {"MiB", 1024.0 * 1024},
+                                               {"GB", 1e9},  {"GiB", 1024.0 * 1024 * 1024},
+                                               {"TB", 1e12}, {"TiB", 1024.0 * 1024 * 1024 * 1024}};
+  const auto found = units.find(unit);
+  if (end == 0 || found == units.end() || !(number > 0 && number * found->second < 1e18))
+    throw BadInput("--device-memory: write bytes or a size as 24GB or 80GiB, not \"" + text + "\"");
+  return static_cast<uint64_t>(number * found->second);
+}
+
+Json memory_json(const std::vector<experiments::ModelMemory>& models, uint64_t nominal) {
+  Json list = Json::array();
+  for (const auto& one : models) {
+    list.push_back({{"model", one.model},
+                    {"dtype", one.dtype},
+                    {"micro_batch", one.pass.micro_batch},
+                    {"length", one.pass.length},
+                    {"weight_bytes", one.plan.weights},
+                    {"activation_bytes", one.plan.activations},
+                    {"logit_bytes", one.plan.logits},
+                    {"total_bytes", one.plan.total()},
+                    {"device_bytes", nominal},
+                    {"fits", models::fits(one.plan, nominal)}});
+  }
+  return list;
+}
+
+/// Throws Error, with the numbers and what would mend it, unless every model fits the device.
+void need_memory(const std::vector<experiments::ModelMemory>& models, uint64_t nominal) {
+  for (const auto& one : models) {
+    if (models::fits(one.plan, nominal)) continue;
+    const models::Fit fit =
+        models::largest_fit(one.config, one.dtype, one.pass, one.pass.micro_batch, nominal);
+    const std::string remedy =
+        fit.micro_batch == 0
+            ? "no micro-batch does: choose a smaller dtype or a larger device (--device-memory)"
+            : "micro_batch = " + std::to_string(fit.micro_batch) + " would" +
+                  (fit.checkpointing ? ", with checkpointing" : "");
+    throw Error("model " + one.model + " does not fit: " +
+                models::describe(one.plan, one.dtype, one.pass, nominal) + "; " + remedy);
+  }
+}
+
 int plan(const Session& session, const Options& options) {
+  const uint64_t nominal = device_memory(options.device_memory);
   const auto sweep = prepared(session, options);
   if (!sweep) return kBadInput;
+  const auto memory = experiments::model_memory(*sweep);
   std::optional<store::Store> store;
   if (fs::exists(session.common.state + "/" + store::kFileName)) {
     store = store::Store::open_read_only(session.common.state);
@@ -151,10 +211,15 @@ int plan(const Session& session, const Options& options) {
   if (session.common.json()) {
     Json json = Json::parse(experiments::to_json(summary));
     json["runner_seconds"] = seconds ? Json(*seconds) : Json();
+    json["memory"] = memory_json(memory, nominal);
     emit(session.common, json.dump());
+    need_memory(memory, nominal);
     return kOk;
   }
-  if (session.common.quiet()) return kOk;
+  if (session.common.quiet()) {
+    need_memory(memory, nominal);
+    return kOk;
+  }
   std::string text = experiments::to_text(summary);
   text += seconds
               ? "about " + duration_text(*seconds) +
@@ -164,7 +229,9 @@ int plan(const Session& session, const Options& options) {
     text += "wrote " + grouped(static_cast<int64_t>(written)) + " shards to " +
             options.shards_file + "\n";
   }
+  text += experiments::to_text(memory, nominal);
   emit(session.common, text);
+  need_memory(memory, nominal);
   return kOk;
 }
 
@@ -214,7 +281,7 @@ void add_spec_commands(CLI::App& app, Session& session) {
 
   CLI::App* planned = add_command(
       app, session, "plan",
-      "what a spec would run: points, shards, what is on record already, time",
+      "what a spec would run: points, shards, what is on record already, time, memory",
       "  headcount plan spec.toml\n  headcount plan spec.toml --shards shards.bin\n"
       "  headcount-runner run shards.bin -o results.bin      (then, without any coordinator)",
       [&session, options] { return plan(session, *options); });
@@ -224,6 +291,10 @@ void add_spec_commands(CLI::App& app, Session& session) {
                    "write the shards themselves (of stages that read no other) for "
                    "headcount-runner run")
       ->type_name("FILE");
+  planned
+      ->add_option("--device-memory", options->device_memory,
+                   "plan for a device of that memory, as 24GB or 80GiB (default: this machine's)")
+      ->type_name("SIZE");
   add_output(*planned, session, {"text", "json", "quiet"});
   add_state(*planned, session);
 

@@ -33,6 +33,7 @@ std::string raw(T value) {
 void write_masked(const fs::path& directory, int64_t n_layers, int64_t n_heads) {
   fs::create_directory(directory);
   models::Config config;
+  config.family = "llada";
   config.n_layers = n_layers;
   config.n_heads = config.n_kv_heads = n_heads;
   config.d_head = 2;

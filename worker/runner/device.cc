@@ -9,6 +9,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "cluster/process/host_memory.h"
 #include "schemas/error.h"
 
 namespace headcount::runner {
@@ -83,6 +84,16 @@ void make_deterministic(int threads) {
   context.setBenchmarkCuDNN(false);
   context.setAllowTF32CuBLAS(false);
   context.setAllowTF32CuDNN(false);
+}
+
+uint64_t nominal_memory(c10::Device device) {
+  if (device.is_cpu()) return process::host_memory_bytes();
+  constexpr const char* kDriver = "libcuda.so.1";
+  const auto init = function<int(unsigned)>(kDriver, "cuInit");
+  const auto total = function<int(size_t*, int)>(kDriver, "cuDeviceTotalMem_v2");
+  size_t bytes = 0;
+  if (!init || !total || init(0) != 0 || total(&bytes, device.index()) != 0) return 0;
+  return bytes;
 }
 
 CudaInfo cuda_info() {

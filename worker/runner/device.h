@@ -5,6 +5,7 @@
 #include <c10/core/Device.h>
 #include <c10/core/ScalarType.h>
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,10 @@ c10::ScalarType parse_dtype(const std::string& name);
 /// Deterministic algorithms only, no TF32, `threads` threads inside an operation and one between
 /// operations, the cuBLAS workspace fixed. Once, before the first tensor.
 void make_deterministic(int threads);
+
+/// Bytes of memory the device has, nominal: the machine's (or its control group's) for the CPU. 0:
+/// nobody says.
+uint64_t nominal_memory(c10::Device device);
 
 /// What CUDA's own libraries say, asked at run time so that no CUDA header is needed; empty where
 /// there is none.

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "models/files/memory_plan.h"
 #include "worker/runner/device.h"
 
 namespace headcount::runner {
@@ -23,6 +24,17 @@ models::ModelFiles open_verified(const std::string& path, const std::string& fin
 
 }  // namespace
 
+void ModelCache::need_memory(const models::ModelFiles& files, const std::string& dtype) const {
+  const models::PassShape least{
+      .micro_batch = 1, .length = 1, .supervised = 1, .backward = true, .checkpointing = true};
+  const models::MemoryPlan plan = models::memory_plan(files.config, dtype, least);
+  const uint64_t nominal = nominal_memory(device_);
+  if (nominal > 0 && !models::fits(plan, nominal))
+    throw ModelRefused("model " + files.directory +
+                       " does not fit: " + models::describe(plan, dtype, least, nominal) +
+                       "; choose a smaller dtype or a larger device");
+}
+
 const models::Model& ModelCache::get(const std::string& path, const std::string& fingerprint,
                                      const std::string& dtype) {
   const auto found = std::find_if(warm_.begin(), warm_.end(), [&](const Warm& warm) {
@@ -34,6 +46,7 @@ const models::Model& ModelCache::get(const std::string& path, const std::string&
   }
   try {
     const models::ModelFiles files = open_verified(path, fingerprint);
+    need_memory(files, dtype);
     while (warm_.size() >= kWarmModels)
       warm_.pop_back();  // before loading: memory is what is short
     warm_.push_front({path, fingerprint, dtype, models::load(files, parse_dtype(dtype), device_)});

@@ -31,6 +31,9 @@ class ModelCache {
                            const std::string& dtype);
 
  private:
+  /// Throws ModelRefused, with the numbers, where not even one token fits the device.
+  void need_memory(const models::ModelFiles& files, const std::string& dtype) const;
+
   struct Warm {
     std::string path, fingerprint, dtype;
     models::Model model;
