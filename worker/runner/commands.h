@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -54,12 +55,21 @@ int loss(const ProbeOptions& options);
 int gradient(const ProbeOptions& options);
 int diagonal(const ProbeOptions& options);
 
-/// `generate --model DIR --prompt TEXT`: greedy continuation of a causal model, greedy unmasking by
-/// a masked one.
+/// `generate --model DIR --prompt TEXT`: a causal model continues the prompt, a masked one fills in
+/// masks behind it (LLaDA's way, or Dream's where the model is shifted). A flag that is absent has
+/// the family's default; one that the way of decoding does not have is refused.
 struct GenerateOptions {
-  std::string model, prompt, dtype = "float32", format = "text";
+  std::string model, prompt, prompt_file, dtype = "float32", format = "text";
   std::vector<int32_t> ids;  // instead of a prompt, for models without a tokenizer
-  int64_t tokens = -1;       // to write; -1: 100, or the five digits of a sum
+  bool chat = false, stream = false;
+  std::string system, chat_template;
+  std::vector<std::string> stop;
+  int64_t tokens = -1;  // to write; -1: 100 (causal), 128 (masked), or the five digits of a sum
+  uint64_t seed = 0;
+  std::optional<double> temperature, top_p, cfg_scale, eps, alg_temp;
+  std::optional<int64_t> top_k, steps, block_length;
+  std::string remasking, alg;  // empty: absent
+  bool logits_eos_inf = false, confidence_eos_eot_inf = false;
   ComputeOptions compute;
 };
 int generate(const GenerateOptions& options);

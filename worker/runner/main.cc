@@ -134,23 +134,89 @@ CLI::App* add_diagonal(CLI::App& app, Options& options) {
   return command;
 }
 
+void add_sampling(CLI::App& command, GenerateOptions& generate) {
+  command.add_option("--seed", generate.seed, "of every draw: the same seed, the same text")
+      ->capture_default_str();
+  command
+      .add_option("--temperature", generate.temperature,
+                  "0: the most probable token (default 0; Dream: 0.1)")
+      ->check(CLI::NonNegativeNumber);
+  command
+      .add_option("--top-p", generate.top_p,
+                  "causal and Dream: draw among the most probable tokens up to this sum (default "
+                  "1; Dream: 0.9)")
+      ->check(CLI::Range(0.0, 1.0));
+  command
+      .add_option("--top-k", generate.top_k,
+                  "causal and Dream: draw among the k most probable tokens (default 0: all)")
+      ->check(CLI::NonNegativeNumber);
+}
+
+void add_unmasking(CLI::App& command, GenerateOptions& generate) {
+  command.add_option("--steps", generate.steps, "masked models: passes (default: one a token)")
+      ->check(CLI::PositiveNumber);
+  command
+      .add_option("--block-length", generate.block_length,
+                  "LLaDA: tokens filled in before the next ones (default 32 where that divides "
+                  "--tokens, else all)")
+      ->check(CLI::PositiveNumber);
+  command
+      .add_option("--remasking", generate.remasking,
+                  "LLaDA: low_confidence (default) or random: which proposals stay masked")
+      ->check(CLI::IsMember({"low_confidence", "random"}));
+  command
+      .add_option("--cfg-scale", generate.cfg_scale,
+                  "LLaDA: guidance by the logits of the masked prompt (default 0: none)")
+      ->check(CLI::NonNegativeNumber);
+  command.add_flag("--logits-eos-inf", generate.logits_eos_inf,
+                   "LLaDA: never write the end-of-text token");
+  command.add_flag("--confidence-eos-eot-inf", generate.confidence_eos_eot_inf,
+                   "LLaDA: write end-of-text and end-of-turn tokens last");
+  command
+      .add_option("--alg", generate.alg,
+                  "Dream: origin, maskgit_plus, topk_margin or entropy (default)")
+      ->check(CLI::IsMember({"origin", "maskgit_plus", "topk_margin", "entropy"}));
+  command
+      .add_option("--alg-temp", generate.alg_temp,
+                  "Dream: draw positions from softmax(confidence / this) (default 0: the surest)")
+      ->check(CLI::NonNegativeNumber);
+  command.add_option("--eps", generate.eps, "Dream: the last noise level (default 0.001)")
+      ->check(CLI::Range(1e-12, 0.999));
+}
+
 CLI::App* add_generate(CLI::App& app, Options& options) {
   GenerateOptions& generate = options.generate;
   CLI::App* command =
       app.add_subcommand("generate",
-                         "What a model writes, greedily: a causal model after the prompt, a masked "
-                         "one into positions behind it, surest first.");
+                         "What a model writes: a causal model after the prompt, a masked one into "
+                         "positions behind it (LLaDA's way, or Dream's for a Dream model).");
   add_model(*command, generate.model, generate.dtype);
   auto* prompt = command->add_option("--prompt", generate.prompt,
                                      "text; may be empty for a model with a tokenizer");
+  auto* file = command
+                   ->add_option("--prompt-file", generate.prompt_file,
+                                "a file holding the text instead; - is standard input")
+                   ->excludes(prompt);
   command->add_option("--ids", generate.ids, "token ids instead, separated by commas")
       ->delimiter(',')
-      ->excludes(prompt);
+      ->excludes(prompt)
+      ->excludes(file);
+  command->add_flag("--chat", generate.chat,
+                    "the prompt is a user's turn: put it into the model's chat template and print "
+                    "the answer alone");
+  command->add_option("--system", generate.system, "--chat: the system message");
+  command->add_option("--template", generate.chat_template,
+                      "--chat: a template by name, where the model's own is missing or unknown");
   command
-      ->add_option(
-          "-n,--tokens", generate.tokens,
-          "how many tokens to write at most (default 100; a built-in model: its five digits)")
+      ->add_option("-n,--tokens", generate.tokens,
+                   "how many tokens to write: at most for a causal model (default 100), exactly "
+                   "for a masked one (default 128; a built-in model: its five digits)")
       ->check(CLI::NonNegativeNumber);
+  command->add_option("--stop", generate.stop,
+                      "a token, as the vocabulary writes it, that ends the answer (repeatable)");
+  command->add_flag("--stream", generate.stream, "print text as it comes");
+  add_sampling(*command, generate);
+  add_unmasking(*command, generate);
   add_format(*command, generate.format);
   add_compute(*command, generate.compute);
   return command;
