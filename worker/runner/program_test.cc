@@ -106,6 +106,39 @@ TEST_F(Program, AddsWithTheBuiltinModel) {
   EXPECT_EQ(finished.out, "1234+4321=05555\n");
 }
 
+TEST_F(Program, TheSameSeedWritesTheSameTextAndStreamingPrintsIt) {
+  if (!fs::exists(stories())) GTEST_SKIP() << stories() << " is not on this machine";
+  const std::string ask = "generate --model " + stories() +
+                          " --prompt \"Once upon\" -n 40 --temperature 1 --top-k 50 --top-p 0.95";
+  const Finished first = run(ask + " --seed 3");
+  EXPECT_EQ(first.status, 0) << first.err;
+  EXPECT_EQ(run(ask + " --seed 3 --stream").out, first.out);
+  EXPECT_NE(run(ask + " --seed 4").out, first.out);
+  const std::string file = write("prompt", "Once upon");
+  EXPECT_EQ(run("generate --model " + stories() + " --prompt-file " + file + " -n 5").out,
+            run("generate --model " + stories() + " --prompt \"Once upon\" -n 5").out);
+}
+
+TEST_F(Program, FillsInMasksByEachFamilysWay) {
+  const std::string goldens = stories() + "/../../goldens/";
+  if (!fs::exists(goldens + "dream")) GTEST_SKIP() << goldens << " is not on this machine";
+  for (const std::string& ask :
+       {goldens + "dream --ids 5,6,7 -n 8 --alg topk_margin --alg-temp 0.1 --steps 4",
+        goldens + "llada --ids 5,6,7 -n 8 --block-length 4 --steps 4 --remasking random "
+                  "--cfg-scale 0.5 --temperature 0.7"}) {
+    const Finished finished = run("generate --format json --model " + ask);
+    ASSERT_EQ(finished.status, 0) << finished.err;
+    const auto out = nlohmann::json::parse(finished.out);
+    EXPECT_EQ(out["n_prompt"], 3) << ask;
+    EXPECT_EQ(out["ids"].size(), 11U) << ask;
+    EXPECT_EQ(run("generate --format json --model " + ask).out, finished.out) << ask;
+  }
+  expect_bad_input("generate --model " + goldens + "llada --ids 5 -n 8 --block-length 3", "blocks");
+  expect_bad_input("generate --model " + goldens + "llada --ids 5 --alg entropy", "--alg");
+  expect_bad_input("generate --model " + goldens + "dream --ids 5 --cfg-scale 1", "--cfg-scale");
+  expect_bad_input("generate --model " + goldens + "gpt2 --ids 5 --steps 4", "--steps");
+}
+
 TEST_F(Program, EverySubcommandExplainsItself) {
   const std::string help = run("--help").out;
   for (const char* command : {"serve", "run", "compare", "loss", "gradient", "diagonal", "generate",
@@ -136,6 +169,14 @@ TEST_F(Program, RefusesBadInputInOneSentenceWithStatusTwo) {
                    "simpson");
   expect_bad_input("generate --model builtin:addition --prompt hello", "digits");
   expect_bad_input("generate --model builtin:addition --ids 1,77", "77");
+  expect_bad_input("generate --model builtin:addition --prompt-file /nowhere/prompt",
+                   "/nowhere/prompt");
+  expect_bad_input("generate --model builtin:addition --prompt 1+1= --chat", "--chat");
+  expect_bad_input("generate --model builtin:addition --prompt 1+1= --system x", "--chat");
+  expect_bad_input("generate --model builtin:addition --prompt 1+1= --stop x", "--stop");
+  expect_bad_input("generate --model builtin:addition --prompt 1+1= --stream", "--stream");
+  expect_bad_input("generate --model builtin:addition --prompt 1+1= --stream --format json",
+                   "--stream");
   expect_bad_input("info --device tpu:0 --threads 0", "--threads");
   expect_bad_input("loss --device cuda:99 --model builtin:addition --tokens " + tokens, "cuda:99");
   expect_bad_input("conjure", "conjure");

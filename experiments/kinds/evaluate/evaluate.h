@@ -15,8 +15,10 @@
 // Greedy unmasking: the whole span masked; each step takes the masked position whose best token has
 // the highest float32 probability (lower position on ties) and writes that token (lowest id on
 // ties), one token a step. The mask token itself is never written. Choices: causal models read the
-// choice as a continuation of ids[0, choice_at); masked models see it in place, all its positions
-// masked, in one pass.
+// choice as a continuation of ids[0, choice_at); masked models see it in place: one token exactly,
+// more by the Monte Carlo any-order bound of models/likelihood.h with mc_samples masks (all choices
+// of a row and of one length under the same masks), or, without mc_samples, with all its positions
+// masked in one pass.
 #pragma once
 
 #include <cstdint>
@@ -35,6 +37,9 @@ constexpr int64_t kBlockRows = 16;
 /// Sequences computed together on a CPU unless the spec says otherwise.
 constexpr int64_t kMicroBatch = 64;
 
+/// Masks drawn for a choice of more than one token unless the spec says otherwise, and the most.
+constexpr int64_t kMcSamples = 128, kMostMcSamples = 65536;
+
 enum class Question { kMaskedCe, kNextToken, kExactMatch, kChoices };
 
 /// What Shard::params of this kind mean (`metric` there: masked_ce | next_token | exact_match |
@@ -47,6 +52,7 @@ struct Params {
   std::optional<double> mask_prob = {};  // [masked_ce]
   int64_t draw = 0;                      // [masked_ce]
   int64_t mask_id = -1;                  // [masked_ce, exact_match, choices of a masked model]
+  int64_t mc_samples = 0;  // [choices of a masked model] absent when 0: all positions in one pass
   bool operator==(const Params&) const = default;
 };
 

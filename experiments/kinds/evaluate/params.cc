@@ -37,6 +37,8 @@ void check(const Params& params) {
   if (params.mask_prob && !(*params.mask_prob > 0 && *params.mask_prob <= 1))
     refuse("a mask_prob outside (0, 1]");
   if (params.draw < 0) refuse("a negative draw");
+  if (params.mc_samples < 0 || params.mc_samples > kMostMcSamples)
+    refuse("mc_samples outside 0 to " + std::to_string(kMostMcSamples));
 }
 
 }  // namespace
@@ -54,6 +56,8 @@ Fields to_fields(const Params& params) {
   }
   if (params.mask_id >= 0 && params.question != Question::kNextToken)
     fields["mask_id"] = params.mask_id;
+  if (params.mc_samples > 0 && params.question == Question::kChoices && params.mask_id >= 0)
+    fields["mc_samples"] = params.mc_samples;
   return fields;
 }
 
@@ -68,6 +72,7 @@ Params params_of(const Shard& shard) {
     params.draw = get<int64_t>(fields, "draw");
   }
   params.mask_id = get_or<int64_t>(fields, "mask_id", -1);
+  params.mc_samples = get_or<int64_t>(fields, "mc_samples", 0);
   check(params);
   for (const auto& [name, value] : fields) {
     if (to_fields(params).count(name) == 0) refuse("the unused parameter \"" + name + "\"");

@@ -44,6 +44,7 @@ std::span<const ParamInfo> params() {
        .choices = {"sum", "mean"},
        .meaning = "The score of a choice: sum or mean of its log-probabilities.",
        .example = "\"mean\""},
+      mc_samples_param(),
       {.name = "f1",
        .type = ParamType::kText,
        .otherwise = Field(std::string("macro")),

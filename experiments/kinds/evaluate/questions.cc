@@ -56,6 +56,13 @@ int64_t n_scored_layers(const Point& point) {
 
 bool removes_none(const Arm& arm) { return arm.which == "none" || arm.k == 0; }
 
+bool has_long_choice(const Point& point) {
+  const auto is_long = [](const std::vector<int32_t>& choice) { return choice.size() > 1; };
+  return std::any_of(point.dataset->rows.begin(), point.dataset->rows.end(), [&](const Row& row) {
+    return std::any_of(row.choices.begin(), row.choices.end(), is_long);
+  });
+}
+
 bool asks_masked_loss(const Point& point, const std::vector<std::string>& metrics) {
   return has_span(point) &&
          std::any_of(metrics.begin(), metrics.end(), [](const std::string& metric) {
@@ -125,6 +132,21 @@ int64_t n_blocks(const Point& point) {
   return experiments::n_blocks(point.dataset->rows.size(), kBlockRows);
 }
 
+ParamInfo mc_samples_param() {
+  return {.name = "mc_samples",
+          .type = ParamType::kInteger,
+          .otherwise = Field(kMcSamples),
+          .at_least = 0,
+          .at_most = static_cast<double>(kMostMcSamples),
+          .unit = "masks",
+          .meaning =
+              "Masks drawn for every choice of more than one token, whose score in a masked "
+              "model is then a Monte Carlo estimate of the any-order bound; one token is "
+              "exact in one pass. 0: all tokens of a choice masked at once, in one pass, as "
+              "before this parameter existed. Causal models: without effect.",
+          .example = "0"};
+}
+
 Shard shard(const Point& point, const Asked& asked, const std::vector<int64_t>& pruned,
             int64_t block, int64_t repeat) {
   const models::Config& config = point.model->config;
@@ -138,9 +160,12 @@ Shard shard(const Point& point, const Asked& asked, const std::vector<int64_t>& 
   }
   const Ask ask = ask_of(point, asked.question);
   if (ask != Ask::kLabels && config.masked()) params.mask_id = config.mask_id;
+  const bool estimated = asked.question == Question::kChoices && config.masked() &&
+                         !config.causal && has_long_choice(point);
+  if (estimated) params.mc_samples = get_or<int64_t>(point.values, "mc_samples", kMcSamples);
   Shard shard = blank_shard(point, "evaluate", kNumericsVersion, kMicroBatch);
   shard.params = to_fields(params);
-  shard.seed = asked.question == Question::kMaskedCe ? point.seed : 0;
+  shard.seed = asked.question == Question::kMaskedCe || params.mc_samples > 0 ? point.seed : 0;
   shard.rows = block_rows(*point.dataset, block, kBlockRows, ask);
   return shard;
 }

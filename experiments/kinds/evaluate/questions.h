@@ -67,6 +67,9 @@ std::vector<int64_t> heads_of_arm(const Point& point, const Arm& arm);
 /// Row blocks of any question.
 int64_t n_blocks(const Point& point);
 
+/// The parameter mc_samples of every kind that asks for choices.
+ParamInfo mc_samples_param();
+
 /// The shard of one row block and one repetition.
 Shard shard(const Point& point, const Asked& asked, const std::vector<int64_t>& pruned,
             int64_t block, int64_t repeat);

@@ -6,7 +6,8 @@
 #include "experiments/kinds/evaluate/evaluate.h"
 #include "experiments/run/batch.h"
 #include "experiments/run/computations.h"
-#include "experiments/run/unmask.h"
+#include "models/generate.h"
+#include "models/likelihood.h"
 #include "schemas/error.h"
 
 namespace headcount::experiments::evaluate {
@@ -79,21 +80,23 @@ Result losses(const Context& context) {
 }
 
 void match_spans(const Context& context, std::vector<double>& match) {
-  std::vector<Example> masked;
+  models::Texts masked;
   std::vector<size_t> rows;
   for (size_t i = 0; i < context.shard.rows.size(); ++i) {
     const Row& row = context.shard.rows[i];
     if (row.span_begin >= row.span_end) continue;
     const MaskDraw everything{.row_id = row.id, .probability = 1};
     rows.push_back(i);
-    masked.push_back(masked_example(row, everything, mask_id_of(context), false));
-    check_example(masked.back(), i, context.model.config);
+    Example example = masked_example(row, everything, mask_id_of(context), false);
+    check_example(example, i, context.model.config);
+    masked.push_back(std::move(example.ids));
   }
-  const auto written = unmask(context.model, std::move(masked),
-                              {.mask_id = context.params.mask_id,
-                               .micro_batch = context.shard.micro_batch,
-                               .gates = [&](size_t n) { return context.gates(n); },
-                               .progress = context.progress});
+  const models::Texts written =
+      models::fill_surest(context.model, std::move(masked),
+                          {.mask_id = context.params.mask_id,
+                           .micro_batch = context.shard.micro_batch,
+                           .gates = [&](size_t n) { return context.gates(n); },
+                           .progress = context.progress});
   for (size_t i = 0; i < rows.size(); ++i)
     match[rows[i]] = written[i] == context.shard.rows[rows[i]].ids ? 1 : 0;
 }
@@ -112,8 +115,8 @@ void match_labels(const Context& context, std::vector<double>& match) {
   }
   context.for_each_batch(examples, [&](size_t first, const auto& chosen, const models::Batch& batch,
                                        const at::Tensor& gates) {
-    const std::vector<BestToken> best =
-        best_tokens(context.model, batch, gates, context.params.mask_id);
+    const std::vector<models::BestToken> best =
+        models::best_tokens(context.model, batch, gates, context.params.mask_id);
     size_t at = 0;
     for (size_t i = 0; i < chosen.size(); ++i) {
       bool equal = true;
@@ -152,11 +155,23 @@ Example in_place(const Row& row, size_t length, int32_t mask_id) {
   return example;
 }
 
+/// A choice of several tokens of a masked model, scored by drawn masks.
+models::Stretch stretch_of(const Row& row, const std::vector<int32_t>& choice, int32_t mask_id) {
+  models::Stretch stretch{.ids = in_place(row, choice.size(), mask_id).ids,
+                          .begin = row.choice_at,
+                          .end = row.choice_at + static_cast<int64_t>(choice.size()),
+                          .sequence = row.id};
+  std::copy(choice.begin(), choice.end(), stretch.ids.begin() + row.choice_at);
+  return stretch;
+}
+
 /// The examples of all choices; `owner` says for each supervised position which (row, choice) its
 /// log-probability belongs to.
 struct Choices {
   std::vector<Example> examples;
   std::vector<std::vector<std::pair<size_t, size_t>>> owner;  // [example][position]
+  std::vector<models::Stretch> drawn;                         // scored by drawn masks instead
+  std::vector<std::pair<size_t, size_t>> drawn_owner;         // [stretch]
 };
 
 Choices choices_of(const Context& context) {
@@ -177,6 +192,13 @@ Choices choices_of(const Context& context) {
         all.owner.emplace_back(choice.size(), std::pair{i, k});
         continue;
       }
+      if (context.params.mc_samples > 0 && choice.size() > 1) {
+        all.drawn.push_back(stretch_of(row, choice, mask_id_of(context)));
+        all.drawn_owner.emplace_back(i, k);
+        check_example({.ids = all.drawn.back().ids, .position = {row.choice_at}, .target = choice},
+                      i, context.model.config);
+        continue;
+      }
       const auto [found, added] = of_length.emplace(choice.size(), all.examples.size());
       if (added) {
         all.examples.push_back(in_place(row, choice.size(), mask_id_of(context)));
@@ -191,6 +213,23 @@ Choices choices_of(const Context& context) {
     }
   }
   return all;
+}
+
+void score_drawn(const Context& context, const Choices& all, size_t most,
+                 std::vector<double>& log_prob) {
+  if (all.drawn.empty()) return;
+  const models::LikelihoodOptions options{
+      .mc_samples = context.params.mc_samples,
+      .seed = context.shard.seed,
+      .micro_batch = context.shard.micro_batch,
+      .gates = [&](int64_t n) { return context.gates(static_cast<size_t>(n)); },
+      .progress = context.progress};
+  const std::vector<models::Likelihood> found =
+      models::log_likelihoods(context.model, all.drawn, options);
+  for (size_t i = 0; i < found.size(); ++i) {
+    const auto& [row, choice] = all.drawn_owner[i];
+    log_prob[row * most + choice] = found[i].log_likelihood;
+  }
 }
 
 Result choice_scores(const Context& context) {
@@ -213,6 +252,7 @@ Result choice_scores(const Context& context) {
     context.progress(static_cast<double>(first + chosen.size()) /
                      static_cast<double>(all.examples.size()));
   });
+  score_drawn(context, all, most, log_prob);
   return {{{"log_prob",
             {static_cast<int64_t>(n_rows), static_cast<int64_t>(most)},
             std::move(log_prob)}}};

@@ -231,6 +231,32 @@ TEST(Evaluate, ChoicesOfAMaskedModelMayHaveMoreTokensThanTheRow) {
   }
 }
 
+TEST(Evaluate, ChoicesOfSeveralTokensAreEstimatedByDrawnMasks) {
+  const models::Model model = test_model(false);
+  Row row = test_row(2);
+  row.choices = {{7}, {3, 8}};
+  row.choice_at = 5;
+  Params params = params_for(model, Question::kChoices);
+  params.mc_samples = 4096;
+  const Result result = run_quietly(shard_of(params, {row}), model);
+  const std::vector<double>& scores = array(result, "log_prob").data;
+  const auto at = [&](std::vector<int32_t> ids, int32_t position, size_t token) {
+    return log_probs(model, ids, position)[token];
+  };
+  std::vector<int32_t> ids = row.ids;
+  ids[5] = kTestMask;
+  EXPECT_NEAR(scores[0], at(ids, 5, 7), 1e-12);
+  // Both orders of writing two tokens: first one with both masked, then the other with it there.
+  ids[6] = kTestMask;
+  std::vector<int32_t> first = ids, second = ids;
+  first[5] = 3;
+  second[6] = 8;
+  const double bound = (at(ids, 5, 3) + at(first, 6, 8) + at(ids, 6, 8) + at(second, 5, 3)) / 2;
+  EXPECT_NEAR(scores[1], bound, 0.05);
+  EXPECT_GT(std::abs(at(ids, 5, 3) + at(ids, 6, 8) - bound), 0.1) << "one pass is as good here";
+  EXPECT_EQ(array(run_quietly(shard_of(params, {row}), model), "log_prob").data, scores);
+}
+
 TEST(Evaluate, PrunedHeadsHaveGateZero) {
   const models::Model model = test_model(false);
   Params params = params_for(model, Question::kMaskedCe);

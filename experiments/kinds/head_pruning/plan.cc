@@ -77,6 +77,7 @@ std::span<const ParamInfo> params() {
        .choices = {"sum", "mean"},
        .meaning = "The score of a choice: sum or mean of its log-probabilities.",
        .example = "\"mean\""},
+      evaluate::mc_samples_param(),
       {.name = "bootstrap",
        .type = ParamType::kInteger,
        .otherwise = Field(int64_t{2000}),
