@@ -31,6 +31,7 @@ constexpr double kEstimateSeconds = 5.0;  // spent on asking the database
 
 struct Options {
   std::string spec, root, shards_file, device_memory;
+  bool gpu = false;
   bool wait = false;
 };
 
@@ -160,44 +161,41 @@ uint64_t device_memory(const std::string& text) {
   return static_cast<uint64_t>(number * found->second);
 }
 
-Json memory_json(const std::vector<experiments::ModelMemory>& models, uint64_t nominal) {
+Json memory_json(const std::vector<experiments::ModelMemory>& models,
+                 const experiments::DeviceMemory& device) {
   Json list = Json::array();
   for (const auto& one : models) {
     list.push_back({{"model", one.model},
                     {"dtype", one.dtype},
-                    {"micro_batch", one.pass.micro_batch},
+                    {"micro_batch_asked", one.pass.micro_batch},
+                    {"micro_batch", one.fit.micro_batch},
+                    {"checkpointing", one.fit.checkpointing},
                     {"length", one.pass.length},
                     {"weight_bytes", one.plan.weights},
                     {"activation_bytes", one.plan.activations},
                     {"logit_bytes", one.plan.logits},
                     {"total_bytes", one.plan.total()},
-                    {"device_bytes", nominal},
-                    {"fits", models::fits(one.plan, nominal)}});
+                    {"device_bytes", device.bytes},
+                    {"fits", one.fit.micro_batch > 0}});
   }
   return list;
 }
 
-/// Throws Error, with the numbers and what would mend it, unless every model fits the device.
-void need_memory(const std::vector<experiments::ModelMemory>& models, uint64_t nominal) {
+/// Throws Error, with the numbers, unless every model fits the device.
+void need_memory(const std::vector<experiments::ModelMemory>& models,
+                 const experiments::DeviceMemory& device) {
   for (const auto& one : models) {
-    if (models::fits(one.plan, nominal)) continue;
-    const models::Fit fit =
-        models::largest_fit(one.config, one.dtype, one.pass, one.pass.micro_batch, nominal);
-    const std::string remedy =
-        fit.micro_batch == 0
-            ? "no micro-batch does: choose a smaller dtype or a larger device (--device-memory)"
-            : "micro_batch = " + std::to_string(fit.micro_batch) + " would" +
-                  (fit.checkpointing ? ", with checkpointing" : "");
-    throw Error("model " + one.model + " does not fit: " +
-                models::describe(one.plan, one.dtype, one.pass, nominal) + "; " + remedy);
+    const std::string why = experiments::refusal(one, device);
+    if (!why.empty()) throw Error(why);
   }
 }
 
 int plan(const Session& session, const Options& options) {
-  const uint64_t nominal = device_memory(options.device_memory);
+  const experiments::DeviceMemory device{.bytes = device_memory(options.device_memory),
+                                         .gpu = options.gpu};
   const auto sweep = prepared(session, options);
   if (!sweep) return kBadInput;
-  const auto memory = experiments::model_memory(*sweep);
+  const auto memory = experiments::model_memory(*sweep, device);
   std::optional<store::Store> store;
   if (fs::exists(session.common.state + "/" + store::kFileName)) {
     store = store::Store::open_read_only(session.common.state);
@@ -211,13 +209,13 @@ int plan(const Session& session, const Options& options) {
   if (session.common.json()) {
     Json json = Json::parse(experiments::to_json(summary));
     json["runner_seconds"] = seconds ? Json(*seconds) : Json();
-    json["memory"] = memory_json(memory, nominal);
+    json["memory"] = memory_json(memory, device);
     emit(session.common, json.dump());
-    need_memory(memory, nominal);
+    need_memory(memory, device);
     return kOk;
   }
   if (session.common.quiet()) {
-    need_memory(memory, nominal);
+    need_memory(memory, device);
     return kOk;
   }
   std::string text = experiments::to_text(summary);
@@ -229,9 +227,9 @@ int plan(const Session& session, const Options& options) {
     text += "wrote " + grouped(static_cast<int64_t>(written)) + " shards to " +
             options.shards_file + "\n";
   }
-  text += experiments::to_text(memory, nominal);
+  text += experiments::to_text(memory, device);
   emit(session.common, text);
-  need_memory(memory, nominal);
+  need_memory(memory, device);
   return kOk;
 }
 
@@ -295,6 +293,7 @@ void add_spec_commands(CLI::App& app, Session& session) {
       ->add_option("--device-memory", options->device_memory,
                    "plan for a device of that memory, as 24GB or 80GiB (default: this machine's)")
       ->type_name("SIZE");
+  planned->add_flag("--gpu", options->gpu, "that device is a GPU: it holds attention scores too");
   add_output(*planned, session, {"text", "json", "quiet"});
   add_state(*planned, session);
 

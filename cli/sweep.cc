@@ -62,9 +62,6 @@ std::string status_text(const std::string& answer) {
     const std::string tag = model.value("tag", "");
     text += "model " + model.value("model", "") + ": " +
             (tag.empty() ? "not bound to a numerics tag yet" : "numerics " + tag);
-    if (const auto micro = model.value("micro_batch", int64_t{0}); micro > 0) {
-      text += ", micro-batch " + std::to_string(micro);
-    }
     text += "\n";
   }
   for (const Json& alarm : status.value("alarms", Json::array())) {

@@ -94,10 +94,11 @@ inline Result computed(const Shard& shard) {
 class Worker {
  public:
   Worker(const transport::KeyFile& key, std::optional<Cause> fail = {},
-         const std::string& version = kVersion)
+         const std::string& version = kVersion, int64_t memory_bytes = 0)
       : client_(key, {.reconnect_ms = 50}),
         fail_(fail),
         version_(version),
+        memory_bytes_(memory_bytes),
         thread_([this] { work(); }) {}
   ~Worker() {
     stop_ = true;
@@ -116,7 +117,7 @@ class Worker {
     while (!stop_) {
       client_.wait(20);
       const auto link = client_.link();
-      const std::vector<RunnerInfo> runners = {{"cpu", "T"}};
+      const std::vector<RunnerInfo> runners = {{"cpu", "T", memory_bytes_}};
       if (link.connected && link.n_connected != greeted &&
           client_.send({Hello{version_, 1, "host", runners, {}}}))
         greeted = link.n_connected;
@@ -169,6 +170,7 @@ class Worker {
   transport::Client client_;
   std::optional<Cause> fail_;
   std::string version_;
+  int64_t memory_bytes_;
   std::atomic<bool> stop_ = false;
   mutable std::mutex mutex_;
   std::string refused_;

@@ -6,6 +6,7 @@
 
 #include "coordinator/coordinator_fixture.h"
 #include "coordinator/view.h"
+#include "experiments/memory.h"
 
 namespace headcount::coordinator {
 namespace {
@@ -44,6 +45,38 @@ TEST_F(CoordinatorTest, ASweepOfTwoStagesEndsInTablesAndASecondOneComputesNothin
   EXPECT_EQ(Json::parse(list_json(offline)).at("sweeps").size(), 2u);
   EXPECT_THAT(message_of([&] { tables(offline, first, "prunning"); }),
               HasSubstr("it has importance, pruning"));
+}
+
+TEST_F(CoordinatorTest, AModelThatFitsNoDeviceIsRefusedBeforeAnythingIsLent) {
+  int64_t id = 0;
+  {
+    Worker small(key("small"), {}, kVersion, 100'000'000);
+    id = submit(kSpec);
+    const Json status = wait_for(id, {"stopped"});
+    EXPECT_THAT(status.at("stages").at(0).at("reason").get<std::string>(),
+                HasSubstr("does not fit: float32 weights"));
+    EXPECT_THAT(status.at("stages").at(0).at("reason").get<std::string>(),
+                HasSubstr("the device has 0.1 GB"));
+    EXPECT_EQ(small.n_granted, 0);
+  }
+  gone("small");
+  Worker large(key("large"), {}, kVersion, 24'000'000'000);
+  ask("sweep.retry", {{"id", std::to_string(id)}});
+  wait_for(id, {"finished"});
+}
+
+TEST_F(CoordinatorTest, AStageIsPlannedWithTheMicroBatchItsDeviceHolds) {
+  const auto sweep = experiments::prepare(kSpec, "test.toml", files().root()).sweep;
+  const auto asked = experiments::model_memory(*sweep, {})[0];
+  const auto nearly =
+      static_cast<int64_t>(static_cast<double>(asked.plan.total() - 1) / models::kUsableShare);
+  Worker worker(key("node-1"), {}, kVersion, nearly);
+  const int64_t id = submit(kSpec);
+  const Json status = wait_for(id, {"finished"});
+  const int64_t micro_batch = status.at("stages").at(0).at("micro_batch");
+  EXPECT_GT(micro_batch, 0);
+  EXPECT_LT(micro_batch, asked.pass.micro_batch);
+  EXPECT_THAT(ask("results", {{"id", std::to_string(id)}}).dump(), HasSubstr("micro_batch"));
 }
 
 TEST_F(CoordinatorTest, ARunningStageShowsWhatIsThere) {

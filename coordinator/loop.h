@@ -21,6 +21,7 @@
 #include "coordinator/records.h"
 #include "coordinator/scheduler/scheduler.h"
 #include "coordinator/view.h"
+#include "experiments/memory.h"
 #include "store/store.h"
 
 namespace headcount::coordinator {
@@ -75,6 +76,10 @@ class Loop {
   void submitted(const Submission& submission, PlanDone done);
   void advance();
   bool bind(LiveSweep& sweep);
+  std::string tag_for(const experiments::Sweep& plan, const experiments::ModelInfo& model,
+                      const std::vector<TagView>& connected) const;
+  experiments::DeviceMemory memory_of(const std::string& tag,
+                                      const std::vector<TagView>& connected) const;
   void advance(LiveSweep& sweep, std::chrono::steady_clock::time_point until);
   void begin(LiveSweep& sweep, LiveStage& stage);
   void plan_slice(LiveSweep& sweep, LiveStage& stage, std::chrono::steady_clock::time_point until);

@@ -187,7 +187,8 @@ std::string Loop::workers_json() const {
     const auto key = allowed_.find(worker.worker);
     Json devices = Json::array();
     for (const auto& runner : worker.runners)
-      devices.push_back({{"device", runner.device}, {"tag", runner.tag}});
+      devices.push_back(
+          {{"device", runner.device}, {"tag", runner.tag}, {"memory_bytes", runner.memory_bytes}});
     const auto totals = totals_.find(worker.worker);
     list.push_back({{"name", key ? key->name : worker.worker},
                     {"host", worker.host},
@@ -336,6 +337,7 @@ void Loop::reopen(LiveSweep* sweep, const store::StageRow& row, bool reads) {
     stage.reopens = whole;
     stage.n_planned = whole ? stage.n_shards : 0;
     stage.counts = {};
+    sweep->bound = false;  // what fitted no device may fit one of today's
   }
   if (!whole) store_.clear_shards(row.id);
   store_.clear_table(row.id);

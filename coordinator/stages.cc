@@ -1,6 +1,7 @@
 // The life of sweeps and stages: read, bound to tags, planned in slices, opened, completed, planned
 // again after running out of memory.
 #include <algorithm>
+#include <set>
 
 #include "coordinator/loop.h"
 #include "schemas/error.h"
@@ -17,6 +18,12 @@ constexpr size_t kSliceShards = 512;                        // between looks at 
 bool unfinished(const std::string& state) { return state == "running" || state == "paused"; }
 
 std::string shards_text(int64_t n) { return std::to_string(n) + (n == 1 ? " shard" : " shards"); }
+
+/// Tags of GPUs start so: worker/runner/tag.h.
+bool is_gpu(const std::string& tag) { return tag.rfind("cuda-", 0) == 0; }
+
+/// Where the nominal memory of a tag's devices is remembered, for when none is connected.
+std::string memory_meta(const std::string& tag) { return "memory of " + tag; }
 
 Table noop_table(const std::string& stage, int64_t n_done) {
   return {.stage = stage,
@@ -89,7 +96,7 @@ void Loop::admit(store::SweepId id, std::optional<experiments::Sweep> plan) {
   sweep.paused = row->state == "paused";
   sweep.plan = std::move(plan);
   const auto bindings = store_.bindings(id);
-  sweep.bound = !sweep.plan || !bindings.empty();
+  sweep.bound = !sweep.plan || bindings.size() == sweep.plan->models.size();
   if (sweep.plan) apply_records(*sweep.plan, bindings, rows);
   for (const auto& stage : rows) {
     LiveStage live{.id = stage.id,
@@ -224,22 +231,82 @@ void Loop::advance() {
   }
 }
 
-// A sweep counts under one tag a model, chosen on disk before its first grant and never changed.
+// A sweep counts under one tag a model, chosen on disk before its first grant and never changed;
+// the memory of that tag's devices then decides the micro-batch of every stage that is not planned
+// yet. A stage no micro-batch of which fits is stopped, and its models may be bound anew when it is
+// tried again.
 bool Loop::bind(LiveSweep& sweep) {
-  std::vector<std::pair<std::string, std::string>> chosen;
-  const auto connected = scheduler_.tags();
-  for (const auto& model : sweep.plan->spec.models) {
-    std::string tag = model.numerics;
-    if (tag.empty()) {
-      if (connected.empty()) return false;
-      tag = connected.front();
-    }
-    chosen.emplace_back(model.name, tag);
+  const std::vector<TagView> connected = scheduler_.tags();
+  std::map<std::string, std::string> tags;  // by model
+  for (const auto& [model, tag] : store_.bindings(sweep.id)) tags[model] = tag;
+  for (const auto& model : sweep.plan->models) {
+    if (tags.contains(model->name)) continue;
+    const std::string tag = tag_for(*sweep.plan, *model, connected);
+    if (tag.empty()) return false;
+    tags[model->name] = tag;
   }
-  for (const auto& [model, tag] : chosen) store_.bind_model(sweep.id, model, tag, 0);
+  for (const TagView& one : connected) {
+    if (one.memory_bytes > 0)
+      store_.set_meta(memory_meta(one.tag), std::to_string(one.memory_bytes));
+  }
+  std::set<std::string> refused;
+  const auto rows = store_.stages(sweep.id);
+  for (LiveStage& stage : sweep.stages) {
+    if (stage.phase != Phase::kWaiting || rows[stage.number].micro_batch > 0) continue;
+    const experiments::Stage& plan = sweep.plan->stages[stage.number];
+    const auto fit = experiments::fit(plan, [&](const experiments::ModelInfo& model) {
+      return memory_of(tags.at(model.name), connected);
+    });
+    if (!fit.refusal.empty()) {
+      for (const auto& point : plan.points) refused.insert(point.model->name);
+      stop_stage(sweep, stage, fit.refusal);
+    } else if (fit.micro_batch > 0) {
+      store_.set_stage_micro_batch(stage.id, fit.micro_batch);
+    }
+  }
+  for (const auto& [model, tag] : tags) {
+    if (!refused.contains(model)) store_.bind_model(sweep.id, model, tag);
+  }
   apply_records(*sweep.plan, store_.bindings(sweep.id), store_.stages(sweep.id));
   sweep.bound = true;
   return true;
+}
+
+// The tag the spec names, else the first connected one whose devices hold the model. Empty: wait
+// for a worker; a GPU's memory must be known, for it decides what is computed.
+std::string Loop::tag_for(const experiments::Sweep& plan, const experiments::ModelInfo& model,
+                          const std::vector<TagView>& connected) const {
+  const auto named = std::find_if(plan.spec.models.begin(), plan.spec.models.end(),
+                                  [&](const auto& one) { return one.name == model.name; });
+  if (!named->numerics.empty()) {
+    const experiments::DeviceMemory memory = memory_of(named->numerics, connected);
+    return memory.gpu && memory.bytes == 0 ? "" : named->numerics;
+  }
+  for (const TagView& one : connected) {
+    const auto refuses = [&](const experiments::Stage& stage) {
+      const auto fit = experiments::fit(stage, [&](const experiments::ModelInfo& other) {
+        return &other == &model ? memory_of(one.tag, connected) : experiments::DeviceMemory{};
+      });
+      return !fit.refusal.empty();
+    };
+    if (std::none_of(plan.stages.begin(), plan.stages.end(), refuses)) return one.tag;
+  }
+  return connected.empty() ? "" : connected.front().tag;
+}
+
+// Of "any": the smallest connected device's, which all can hold.
+experiments::DeviceMemory Loop::memory_of(const std::string& tag,
+                                          const std::vector<TagView>& connected) const {
+  experiments::DeviceMemory memory{.bytes = 0, .gpu = is_gpu(tag)};
+  for (const TagView& one : connected) {
+    if (one.memory_bytes == 0 || (tag != kAnyTag && tag != one.tag)) continue;
+    const auto bytes = static_cast<uint64_t>(one.memory_bytes);
+    memory.bytes = memory.bytes == 0 ? bytes : std::min(memory.bytes, bytes);
+    memory.gpu = memory.gpu || is_gpu(one.tag);
+  }
+  const auto known = memory.bytes == 0 ? store_.meta(memory_meta(tag)) : std::nullopt;
+  if (known) memory.bytes = std::stoull(*known);
+  return memory;
 }
 
 void Loop::advance(LiveSweep& sweep, Clock::time_point until) {

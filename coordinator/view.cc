@@ -122,8 +122,7 @@ std::string status_json(const Store& store, store::SweepId id, const CountsOf& c
   if (!sweep) throw Error("there is no sweep " + std::to_string(id));
   Json models = Json::array(), stages = Json::array(), alarms = Json::array();
   for (const auto& binding : store.bindings(id)) {
-    models.push_back(
-        {{"model", binding.model}, {"tag", binding.tag}, {"micro_batch", binding.micro_batch}});
+    models.push_back({{"model", binding.model}, {"tag", binding.tag}});
   }
   for (const auto& stage : store.stages(id)) {
     const auto n = counts(stage);
@@ -161,9 +160,8 @@ std::vector<std::string> explain(const Store& store, store::SweepId id) {
   for (const auto& stage : store.stages(id)) {
     if (!stage.reason.empty()) lines.push_back("stage " + stage.name + ": " + stage.reason);
     if (stage.micro_batch > 0) {
-      lines.push_back("stage " + stage.name +
-                      " ran out of memory and goes on with a micro-batch of " +
-                      std::to_string(stage.micro_batch));
+      lines.push_back("stage " + stage.name + " computes with a micro-batch of " +
+                      std::to_string(stage.micro_batch) + ", what the memory of its devices holds");
     }
     const auto evidence = store.evidence(stage.id);
     if (evidence.empty()) continue;

@@ -29,7 +29,7 @@ inline std::string list_json(const store::Store& store) {
 }
 
 /// {"id", "name", "state", "digest", "file", "created_at", "finished_at", "models": [{"model",
-/// "tag", "micro_batch"}], "stages": [{"id", "name", "kind", "state", "reason", "shards",
+/// "tag"}], "stages": [{"id", "name", "kind", "state", "reason", "shards",
 /// "planned", "cached", "done", "quarantined", "micro_batch"}], "alarms": [..]}. A running
 /// coordinator adds per stage "rate" (shards/s) and "time_left_s" (null: unknown), and "workers" as
 /// in worker.list.

@@ -59,6 +59,8 @@ using ResultOf = std::function<std::optional<Result>(size_t point, int64_t shard
 struct Kind {
   std::string_view name;
   int64_t numerics_version = 1;
+  int64_t micro_batch = 1;  // forward samples computed together unless the spec says otherwise
+  bool gradients = false;   // its shards take backward passes too
   std::span<const ParamInfo> params;
   bool reads_scores =
       false;  // takes `scores = { stage = ..., ... }`; `scores_required` says whether it must

@@ -1,8 +1,9 @@
-// How much device memory a sweep's models take, for `headcount plan`: the largest micro-batch any
-// stage makes of each model (models/files/memory_plan.h).
+// How much device memory a sweep takes, and the micro-batch that a device's memory allows
+// (models/files/memory_plan.h). Pure functions of specs, shards and nominal sizes.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -11,19 +12,40 @@
 
 namespace headcount::experiments {
 
+/// A device as planning sees it.
+struct DeviceMemory {
+  uint64_t bytes = 0;  // nominal, of one runner; 0: nobody says, and nothing is refused
+  bool gpu = false;
+};
+
+/// What a shard's computation holds at once.
+models::PassShape pass_of(const Shard& shard, bool gpu);
+
 /// One model of the sweep and the most demanding pass of any stage that uses it.
 struct ModelMemory {
   std::string model, dtype;
   models::Config config;
-  models::PassShape pass;
-  models::MemoryPlan plan;
+  models::PassShape pass;   // with the micro-batch the spec or the kind asks for
+  models::Fit fit;          // what the device takes of it
+  models::MemoryPlan plan;  // of that; of one sequence where nothing fits
 };
 
 /// In the order of the spec; models no stage uses are left out. A micro-batch is no larger than the
 /// samples of a stage's first shard.
-std::vector<ModelMemory> model_memory(const Sweep& sweep);
+std::vector<ModelMemory> model_memory(const Sweep& sweep, const DeviceMemory& device);
 
-/// A line a model: its numbers against a device of `nominal_bytes`, and whether it fits.
-std::string to_text(const std::vector<ModelMemory>& models, uint64_t nominal_bytes);
+/// A line a model: its numbers against the device, and whether it fits.
+std::string to_text(const std::vector<ModelMemory>& models, const DeviceMemory& device);
+
+/// "model M does not fit: NUMBERS; REMEDY", or empty.
+std::string refusal(const ModelMemory& model, const DeviceMemory& device);
+
+/// The micro-batch of a stage whose models are computed on the devices that `device` gives them:
+/// halved from what the spec or the kind asks for until every point fits (DESIGN.md, laws 3 and 5).
+struct StageFit {
+  int64_t micro_batch = 0;  // 0: as asked for
+  std::string refusal;      // not empty: some model fits with no micro-batch
+};
+StageFit fit(const Stage& stage, const std::function<DeviceMemory(const ModelInfo&)>& device);
 
 }  // namespace headcount::experiments

@@ -27,10 +27,11 @@ mask_samples = 2
 ig_steps = 8
 )";
 
-std::vector<ModelMemory> memory_of(const TestFiles& files, const std::string& more) {
+std::vector<ModelMemory> memory_of(const TestFiles& files, const std::string& more,
+                                   const DeviceMemory& device = {}) {
   const Prepared made = prepare(kSpec + more, "x.toml", files.root());
   EXPECT_EQ(to_string(made.problems), "");
-  return model_memory(made.sweep.value());
+  return model_memory(made.sweep.value(), device);
 }
 
 TEST(ModelMemory, IsThatOfTheStagesLargestPass) {
@@ -40,8 +41,36 @@ TEST(ModelMemory, IsThatOfTheStagesLargestPass) {
   EXPECT_EQ(models[0].model, "small");
   EXPECT_TRUE(models[0].pass.backward);
   EXPECT_EQ(models[0].pass.micro_batch, 64);
-  EXPECT_THAT(to_text(models, 24'000'000'000), HasSubstr(": fits"));
-  EXPECT_THAT(to_text(models, 1'000'000), HasSubstr(": DOES NOT FIT"));
+  EXPECT_THAT(to_text(models, {.bytes = 24'000'000'000}), HasSubstr(": fits"));
+}
+
+TEST(ModelMemory, HalvesTheMicroBatchUntilItFitsTheDevice) {
+  const TestFiles files;
+  const uint64_t asked = memory_of(files, "")[0].plan.total();
+  const auto nearly = static_cast<uint64_t>(static_cast<double>(asked - 1) / models::kUsableShare);
+  const DeviceMemory device{.bytes = nearly};
+  const auto models = memory_of(files, "", device);
+  EXPECT_EQ(models[0].fit.micro_batch, 32);
+  EXPECT_THAT(to_text(models, device), HasSubstr("fits with a micro-batch of 32 instead of 64"));
+  EXPECT_EQ(refusal(models[0], device), "");
+}
+
+TEST(ModelMemory, RefusesAModelThatFitsWithNoMicroBatch) {
+  const TestFiles files;
+  const DeviceMemory device{.bytes = 100'000'000};
+  const auto models = memory_of(files, "", device);
+  EXPECT_THAT(to_text(models, device), HasSubstr(": DOES NOT FIT"));
+  EXPECT_THAT(refusal(models[0], device), HasSubstr("model small does not fit: float32 weights "));
+  EXPECT_THAT(refusal(models[0], device), HasSubstr("the device has 0.1 GB"));
+}
+
+TEST(StageFit, IsThatOfEveryPointsModelOnItsOwnDevice) {
+  const TestFiles files;
+  const Prepared made = prepare(kSpec, "x.toml", files.root());
+  const Stage& stage = made.sweep.value().stages[0];
+  EXPECT_EQ(fit(stage, [](const ModelInfo&) { return DeviceMemory{}; }).micro_batch, 0);
+  const StageFit none = fit(stage, [](const ModelInfo&) { return DeviceMemory{.bytes = 1}; });
+  EXPECT_THAT(none.refusal, HasSubstr("model small does not fit"));
 }
 
 TEST(ModelMemory, ShrinksWithTheStagesMicroBatch) {

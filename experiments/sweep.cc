@@ -256,7 +256,7 @@ std::span<const ParamInfo> stage_params() {
        .at_most = 65536,
        .unit = "forward samples",
        .meaning = "Samples computed together. It changes last bits, so it is part of every "
-                  "shard's key; absent: a constant of the kind.",
+                  "shard's key; absent: a constant of the kind. Halved until it fits the device.",
        .example = "32",
        .axis = false},
       {.name = "allow_missing",

@@ -69,19 +69,23 @@ uint64_t listed(Reader& r) {
   return n;
 }
 
+void put(Writer& w, const RunnerInfo& runner) {
+  w.array(3);
+  w.text(runner.device);
+  w.text(runner.tag);
+  w.integer(runner.memory_bytes);
+}
 void put(Writer& w, const std::vector<RunnerInfo>& runners) {
   w.array(runners.size());
-  for (const auto& runner : runners) {
-    w.array(2);
-    w.text(runner.device);
-    w.text(runner.tag);
-  }
+  for (const auto& runner : runners) put(w, runner);
 }
 RunnerInfo get_runner(Reader& r) {
-  r.array_of(2);
+  r.array_of(3);
   RunnerInfo runner;
   runner.device = text(r);
   runner.tag = text(r);
+  runner.memory_bytes = r.integer();
+  if (runner.memory_bytes < 0) r.fail("a runner with less than no memory");
   return runner;
 }
 std::vector<RunnerInfo> get_runners(Reader& r) {
@@ -372,9 +376,8 @@ std::string encode(const RunnerMessage& message) {
   struct Put {
     Writer& w;
     void operator()(const RunnerReady& m) const {
-      w.array(3);
-      w.text(m.info.device);
-      w.text(m.info.tag);
+      w.array(2);
+      put(w, m.info);
       w.text(m.version);
     }
     void operator()(const RunShard& m) const {
@@ -410,10 +413,9 @@ RunnerMessage decode_runner_message(std::string_view body) {
   RunnerMessage message;
   switch (r.natural()) {
     case 0: {
-      r.array_of(3);
+      r.array_of(2);
       RunnerReady m;
-      m.info.device = text(r);
-      m.info.tag = text(r);
+      m.info = get_runner(r);
       m.version = text(r);
       message = std::move(m);
       break;

@@ -16,7 +16,7 @@
 
 namespace headcount {
 
-constexpr int64_t kProtocolVersion = 1;
+constexpr int64_t kProtocolVersion = 2;
 /// Numerics tags that are none: whichever runner; the worker daemon itself, without a runner.
 inline constexpr std::string_view kAnyTag = "any", kNoopTag = "noop";
 constexpr size_t kMaxHeaderBytes = 4 << 20;
@@ -36,6 +36,7 @@ struct Held {
 struct RunnerInfo {
   std::string device;  // cpu | cuda:N
   std::string tag;     // numerics tag; empty until the runner has said it. noop shards need none
+  int64_t memory_bytes = 0;  // nominal: the runner's share of its device's; 0: nobody says
   bool operator==(const RunnerInfo&) const = default;
 };
 

@@ -16,7 +16,7 @@ std::vector<Message> one_of_each() {
       Hello{"0.1.0",
             7,
             "node-1",
-            {{"cpu", "tag"}, {"cuda:0", ""}},
+            {{"cpu", "tag", 64'000}, {"cuda:0", ""}},
             {{a, 3, HeldState::kRunning, 0.25}}},
       Heartbeat{
           7, {{"cpu", "tag"}}, {{a, 3, HeldState::kDone, 1}, {b, 1, HeldState::kQueued, 0}}, true},
@@ -39,7 +39,7 @@ std::vector<Message> one_of_each() {
 
 std::vector<RunnerMessage> runner_messages() {
   const Digest a = sha256("a");
-  return {RunnerReady{{"cpu", "tag"}, "0.1.0"}, RunShard{a, "builtin:addition", "shard"},
+  return {RunnerReady{{"cpu", "tag", 7}, "0.1.0"}, RunShard{a, "builtin:addition", "shard"},
           RunnerProgress{a, 0.5}, RunnerDone{a, 0.1, "result"},
           RunnerFailed{a, Cause::kOutOfMemory, "out of memory"}};
 }
@@ -103,30 +103,30 @@ TEST(Messages, DeepNestingIsRefusedAtOnce) {
   const std::string tags(100'000, static_cast<char>(0xc1));
   for (const auto& bytes : {nested, maps, endless, tags}) {
     EXPECT_THROW(decode(bytes, {}), Error);
-    EXPECT_THROW(decode(std::string("\x82\x01\x81\x82\x00", 5) + bytes, {}),
+    EXPECT_THROW(decode(std::string("\x82\x02\x81\x82\x00", 5) + bytes, {}),
                  Error);  // inside a Hello
     EXPECT_THROW(decode_runner_message(bytes), Error);
   }
 }
 
 TEST(Messages, AHugeAnnouncedLengthTakesNoMemory) {
-  const std::string huge = std::string("\x82\x01\x9b", 3) + std::string(8, '\x7f');
+  const std::string huge = std::string("\x82\x02\x9b", 3) + std::string(8, '\x7f');
   EXPECT_THROW(decode(huge, {}), Error);
   EXPECT_THROW(decode(std::string(kMaxHeaderBytes + 1, '\0'), {}), Error);
 }
 
 TEST(Messages, AnotherProtocolVersionIsNamedButItsRefusalIsRead) {
   Packet hello = encode({Hello{}});
-  hello.header[1] = 2;
+  hello.header[1] = kProtocolVersion + 1;
   try {
     decode(hello.header, {});
     FAIL();
   } catch (const Error& error) {
-    EXPECT_NE(std::string(error.what()).find("protocol version 2"), std::string::npos)
+    EXPECT_NE(std::string(error.what()).find("protocol version 3"), std::string::npos)
         << error.what();
   }
   Packet refused = encode({Refused{"too old"}});
-  refused.header[1] = 2;
+  refused.header[1] = kProtocolVersion + 1;
   EXPECT_EQ(decode(refused.header, {}), std::vector<Message>{Refused{"too old"}});
 }
 

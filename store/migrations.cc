@@ -77,7 +77,10 @@ CREATE VIEW attempts AS
   FROM attempt a JOIN shard ON shard.id = a.shard JOIN worker w ON w.id = a.worker;
 )sql";
 
-constexpr const char* kMigrations[] = {kFirst};
+// The stage alone holds a micro-batch.
+constexpr const char* kSecond = "ALTER TABLE binding DROP COLUMN micro_batch;";
+
+constexpr const char* kMigrations[] = {kFirst, kSecond};
 
 bool empty(Connection& connection) {
   Statement statement(connection.raw(), "SELECT count(*) FROM sqlite_schema", connection.path());

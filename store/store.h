@@ -116,11 +116,9 @@ class Store {
   void set_stage_missing(StageId stage, int64_t n_missing);
   /// Also forgets the stage's planned shards.
   void set_stage_micro_batch(StageId stage, int64_t micro_batch);
-  void bind_model(SweepId sweep, const std::string& model, const std::string& tag,
-                  int64_t micro_batch);
+  void bind_model(SweepId sweep, const std::string& model, const std::string& tag);
   struct Binding {
     std::string model, tag;
-    int64_t micro_batch;
   };
   std::vector<Binding> bindings(SweepId sweep) const;
 

@@ -126,26 +126,22 @@ void Store::set_stage_micro_batch(StageId stage, int64_t micro_batch) {
   clear_shards(stage);
 }
 
-void Store::bind_model(SweepId sweep, const std::string& model, const std::string& tag,
-                       int64_t micro_batch) {
+void Store::bind_model(SweepId sweep, const std::string& model, const std::string& tag) {
   impl_
       ->writing(
-          "INSERT INTO binding VALUES (?, ?, ?, ?) ON CONFLICT (sweep, model) DO UPDATE SET tag = "
-          "excluded.tag, micro_batch = "
-          "excluded.micro_batch")
+          "INSERT INTO binding VALUES (?, ?, ?) ON CONFLICT (sweep, model) DO UPDATE SET tag = "
+          "excluded.tag")
       ->bind(sweep)
       .bind_text(model)
       .bind_text(tag)
-      .bind(micro_batch)
       .run();
 }
 
 std::vector<Store::Binding> Store::bindings(SweepId sweep) const {
   std::vector<Binding> rows;
-  auto s =
-      impl_->prepared("SELECT model, tag, micro_batch FROM binding WHERE sweep = ? ORDER BY model");
+  auto s = impl_->prepared("SELECT model, tag FROM binding WHERE sweep = ? ORDER BY model");
   s->bind(sweep);
-  while (s->step()) rows.push_back({s->text(0), s->text(1), s->integer(2)});
+  while (s->step()) rows.push_back({s->text(0), s->text(1)});
   return rows;
 }
 

@@ -6,6 +6,7 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/signal_set.hpp>
@@ -99,7 +100,9 @@ class Daemon {
         timer_(io_) {
     if (!options_.runner_program.empty()) {
       for (const std::string& device : options_.devices) {
-        slots_.push_back({.command = {options_.runner_program, device, options_.threads},
+        const auto share = std::count(options_.devices.begin(), options_.devices.end(), device);
+        slots_.push_back({.command = {options_.runner_program, device, options_.threads,
+                                      static_cast<int>(share)},
                           .process = nullptr,
                           .channel = nullptr,
                           .output = nullptr});

@@ -12,7 +12,8 @@ constexpr size_t kTailBytes = 8 << 10;
 process::Command command_line(const RunnerCommand& command) {
   const std::string threads = std::to_string(command.threads);
   process::Command line;
-  line.arguments = {command.program, "serve", "--device", command.device, "--threads", threads};
+  line.arguments = {command.program, "serve", "--device", command.device,
+                    "--threads",     threads, "--share",  std::to_string(command.share)};
   // Read by OpenMP, OpenBLAS and cuBLAS when they are loaded, before the runner's main.
   line.environment = {{"OMP_NUM_THREADS", threads},
                       {"OPENBLAS_NUM_THREADS", threads},

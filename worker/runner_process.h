@@ -16,6 +16,7 @@ struct RunnerCommand {
   std::string program;  // path of headcount-runner
   std::string device;   // cpu | cuda:N
   int threads = 1;
+  int share = 1;  // runners on that device
 };
 
 /// A started runner. Killed with this object.

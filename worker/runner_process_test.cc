@@ -74,8 +74,9 @@ TEST(RunnerProcess, KeepsOnlyTheEndOfItsOutput) {
 }
 
 TEST(RunnerProcess, HandsOverWhatItSaysBeforeItEnds) {
-  const std::string body =
-      encode(RunnerMessage{RunnerReady{.info = {"cpu", "tag"}, .version = "1"}});
+  RunnerReady ready;
+  ready.info.tag = "tag";
+  const std::string body = encode(RunnerMessage{ready});
   const std::string file = testing::TempDir() + "runner_process_test_frame";
   std::ofstream(file) << std::string(1, static_cast<char>(body.size())) << std::string(3, '\0')
                       << body;

@@ -122,7 +122,7 @@ class Scheduler::Machine {
   std::vector<StageView> stage_views() const;
   StageView view(const StageState& stage) const;
   std::vector<LeaseView> lease_views() const;
-  std::vector<std::string> tags() const;
+  std::vector<TagView> tags() const;
   std::vector<std::string> explain(const StageState& stage) const;
   void check_invariants() const;
   const StageState* find_stage(StageId stage) const;

@@ -21,7 +21,7 @@ std::vector<Action> Scheduler::step(Event event, Millis now) {
 std::vector<WorkerView> Scheduler::workers() const { return machine_->worker_views(); }
 std::vector<StageView> Scheduler::stages() const { return machine_->stage_views(); }
 std::vector<LeaseView> Scheduler::leases() const { return machine_->lease_views(); }
-std::vector<std::string> Scheduler::tags() const { return machine_->tags(); }
+std::vector<TagView> Scheduler::tags() const { return machine_->tags(); }
 void Scheduler::check_invariants() const { machine_->check_invariants(); }
 
 std::optional<StageView> Scheduler::stage(StageId id) const {

@@ -268,6 +268,11 @@ struct WorkerView {
   int64_t n_running = 0;
   Millis heard_at = 0;
 };
+/// A numerics tag that runners of connected workers offer.
+struct TagView {
+  std::string tag;
+  int64_t memory_bytes = 0;  // nominal, of the largest such runner; 0: nobody says
+};
 struct StageView {
   StageId stage = 0;
   bool paused = false;
@@ -301,7 +306,7 @@ class Scheduler {
   std::vector<LeaseView> leases() const;
   /// Tags of runners of connected workers that take work, each once, in order: what a model can be
   /// bound to.
-  std::vector<std::string> tags() const;
+  std::vector<TagView> tags() const;
   /// Sentences saying why an opened stage does not go on, or not faster; empty when it runs on
   /// every able runner.
   std::vector<std::string> explain(StageId stage) const;

@@ -75,15 +75,19 @@ std::vector<LeaseView> Machine::lease_views() const {
   return views;
 }
 
-std::vector<std::string> Machine::tags() const {
-  std::set<std::string> tags;
+std::vector<TagView> Machine::tags() const {
+  std::map<std::string, int64_t> tags;
   for (const auto& [key, worker] : workers_) {
     if (!worker.takes_work()) continue;
     for (const RunnerInfo& runner : worker.runners) {
-      if (!runner.tag.empty()) tags.insert(runner.tag);
+      if (runner.tag.empty()) continue;
+      int64_t& memory = tags[runner.tag];
+      memory = std::max(memory, runner.memory_bytes);
     }
   }
-  return {tags.begin(), tags.end()};
+  std::vector<TagView> views;
+  for (const auto& [tag, memory] : tags) views.push_back({.tag = tag, .memory_bytes = memory});
+  return views;
 }
 
 std::vector<std::string> Machine::explain(const StageState& stage) const {

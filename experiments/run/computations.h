@@ -5,7 +5,8 @@
 
 namespace headcount::experiments::head_importance {
 /// Arrays as experiments/kinds/head_importance/head_importance.h says.
-Result run(const Shard& shard, const models::Model& model, const Progress& progress);
+Result run(const Shard& shard, const models::Model& model, const Progress& progress,
+           const models::PassOptions& pass);
 }  // namespace headcount::experiments::head_importance
 
 namespace headcount::experiments::evaluate {

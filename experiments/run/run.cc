@@ -7,13 +7,24 @@
 #include "schemas/error.h"
 
 namespace headcount::experiments {
+namespace {
 
-Result run(const Shard& shard, const models::Model& model, const Progress& progress) {
+models::PassOptions pass_options(const Shard& shard, const models::Model& model,
+                                 const DeviceMemory& device) {
+  const auto plan = models::memory_plan(model.config, shard.dtype, pass_of(shard, device.gpu));
+  return {.checkpointing = device.bytes > 0 && !models::fits(plan, device.bytes)};
+}
+
+}  // namespace
+
+Result run(const Shard& shard, const models::Model& model, const Progress& progress,
+           const DeviceMemory& device) {
   if (shard.rows.empty()) throw Error("a shard of kind " + shard.kind + " has no rows");
   if (shard.micro_batch < 1)
     throw Error("a shard of kind " + shard.kind + " has micro-batch " +
                 std::to_string(shard.micro_batch));
-  if (shard.kind == "head_importance") return head_importance::run(shard, model, progress);
+  if (shard.kind == "head_importance")
+    return head_importance::run(shard, model, progress, pass_options(shard, model, device));
   if (shard.kind == "evaluate") return evaluate::run(shard, model, progress);
   throw Error("this runner does not know computations of kind \"" + shard.kind +
               "\": it and the coordinator are of different versions");

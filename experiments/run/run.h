@@ -4,6 +4,7 @@
 #include <functional>
 #include <string>
 
+#include "experiments/memory.h"
 #include "models/model.h"
 #include "schemas/result.h"
 #include "schemas/shard.h"
@@ -15,7 +16,9 @@ using Progress = std::function<void(double)>;
 
 /// Computes one shard on a loaded model (its fingerprint and dtype are the caller's business).
 /// Deterministic. Throws Error on a shard the model cannot take (ids out of the vocabulary, rows
-/// too long, unknown kind or version).
-Result run(const Shard& shard, const models::Model& model, const Progress& progress);
+/// too long, unknown kind or version). `device`: where the model is; gradients are checkpointed
+/// when only that fits it, which changes no bit.
+Result run(const Shard& shard, const models::Model& model, const Progress& progress,
+           const DeviceMemory& device = {});
 
 }  // namespace headcount::experiments

@@ -114,17 +114,18 @@ Fit largest_fit(const Config& config, const std::string& dtype, PassShape pass, 
   for (const bool checkpointing : {false, true}) {
     if (checkpointing && !pass.backward) break;
     pass.checkpointing = checkpointing;
-    int64_t low = 0, high = most;  // low fits (or is 0); the total grows with the micro-batch
-    while (low < high) {
-      pass.micro_batch = (low + high + 1) / 2;
+    for (pass.micro_batch = most; pass.micro_batch > 0; pass.micro_batch /= 2) {
       if (fits(memory_plan(config, dtype, pass), nominal_bytes))
-        low = pass.micro_batch;
-      else
-        high = pass.micro_batch - 1;
+        return {.micro_batch = pass.micro_batch, .checkpointing = checkpointing};
     }
-    if (low > 0) return {.micro_batch = low, .checkpointing = checkpointing};
   }
   return {};
+}
+
+PassShape fitted(PassShape pass, const Fit& fit) {
+  pass.micro_batch = std::max<int64_t>(1, fit.micro_batch);
+  pass.checkpointing = fit.checkpointing || (fit.micro_batch == 0 && pass.backward);
+  return pass;
 }
 
 std::string describe(const MemoryPlan& plan, const std::string& dtype, const PassShape& pass,

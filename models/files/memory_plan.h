@@ -38,14 +38,17 @@ constexpr double kUsableShare = 0.92;
 uint64_t usable(uint64_t nominal_bytes);
 bool fits(const MemoryPlan& plan, uint64_t nominal_bytes);
 
-/// The largest micro-batch, at most `most`, that fits a device of `nominal_bytes`: first without
-/// checkpointing, else with. 0: not even one sequence does.
+/// The first of `most`, `most` / 2, ... 1 that fits a device of `nominal_bytes` as micro-batch:
+/// without checkpointing, else with. 0: not even one sequence does.
 struct Fit {
   int64_t micro_batch = 0;
   bool checkpointing = false;
 };
 Fit largest_fit(const Config& config, const std::string& dtype, PassShape pass, int64_t most,
                 uint64_t nominal_bytes);
+
+/// The pass so fitted; one checkpointed sequence where nothing fits.
+PassShape fitted(PassShape pass, const Fit& fit);
 
 /// "float32 weights 32.1 GB + activations of 1 x 512 tokens 3.1 GB + logits 0.1 GB = 35.3 GB, the
 /// device has 24.0 GB (22.1 usable)".

@@ -54,6 +54,11 @@ CLI::App* add_serve(CLI::App& app, Options& options) {
       "serve",
       "Compute shards for the worker daemon that started this program, over the socket on fd 3.");
   add_compute(*command, options.serve_compute);
+  command
+      ->add_option("--share", options.serve.share,
+                   "runners that use this device: memory is planned for one of so many")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
   return command;
 }
 

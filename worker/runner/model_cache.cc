@@ -24,15 +24,21 @@ models::ModelFiles open_verified(const std::string& path, const std::string& fin
 
 }  // namespace
 
-void ModelCache::need_memory(const models::ModelFiles& files, const std::string& dtype) const {
+void ModelCache::make_room(const models::ModelFiles& files, const std::string& dtype) {
   const models::PassShape least{
       .micro_batch = 1, .length = 1, .supervised = 1, .backward = true, .checkpointing = true};
   const models::MemoryPlan plan = models::memory_plan(files.config, dtype, least);
-  const uint64_t nominal = nominal_memory(device_);
-  if (nominal > 0 && !models::fits(plan, nominal))
+  if (memory_bytes_ > 0 && !models::fits(plan, memory_bytes_))
     throw ModelRefused("model " + files.directory +
-                       " does not fit: " + models::describe(plan, dtype, least, nominal) +
+                       " does not fit: " + models::describe(plan, dtype, least, memory_bytes_) +
                        "; choose a smaller dtype or a larger device");
+  // Before loading, for memory is what is short. A warm model may take what passes leave over.
+  const auto crowded = [&] {
+    uint64_t weights = 0;
+    for (const Warm& warm : warm_) weights += warm.weights;
+    return memory_bytes_ > 0 && plan.total() + weights > models::usable(memory_bytes_) / 2;
+  };
+  while (warm_.size() >= kWarmModels || (!warm_.empty() && crowded())) warm_.pop_back();
 }
 
 const models::Model& ModelCache::get(const std::string& path, const std::string& fingerprint,
@@ -46,10 +52,11 @@ const models::Model& ModelCache::get(const std::string& path, const std::string&
   }
   try {
     const models::ModelFiles files = open_verified(path, fingerprint);
-    need_memory(files, dtype);
-    while (warm_.size() >= kWarmModels)
-      warm_.pop_back();  // before loading: memory is what is short
-    warm_.push_front({path, fingerprint, dtype, models::load(files, parse_dtype(dtype), device_)});
+    make_room(files, dtype);
+    const auto weights =
+        static_cast<uint64_t>(models::parameter_count(files.config) * models::dtype_bytes(dtype));
+    warm_.push_front(
+        {path, fingerprint, dtype, weights, models::load(files, parse_dtype(dtype), device_)});
   } catch (const ModelRefused&) {
     throw;
   } catch (const Error& error) {

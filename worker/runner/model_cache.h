@@ -3,6 +3,7 @@
 
 #include <c10/core/Device.h>
 
+#include <cstdint>
 #include <list>
 #include <string>
 
@@ -22,7 +23,9 @@ class ModelRefused : public Error {
 /// thread-safe.
 class ModelCache {
  public:
-  explicit ModelCache(c10::Device device) : device_(device) {}
+  /// `memory_bytes`: what its models and their passes may take, nominal; 0: nobody says.
+  ModelCache(c10::Device device, uint64_t memory_bytes)
+      : device_(device), memory_bytes_(memory_bytes) {}
 
   /// The model at `path` (a directory or builtin:NAME) in `dtype`. Throws ModelRefused naming path
   /// and both fingerprints where it has another one, or saying why it cannot be loaded. The
@@ -31,14 +34,17 @@ class ModelCache {
                            const std::string& dtype);
 
  private:
-  /// Throws ModelRefused, with the numbers, where not even one token fits the device.
-  void need_memory(const models::ModelFiles& files, const std::string& dtype) const;
+  /// Forgets what is in the way of this model. Throws ModelRefused, with the numbers, where not
+  /// even one token of it fits.
+  void make_room(const models::ModelFiles& files, const std::string& dtype);
 
   struct Warm {
     std::string path, fingerprint, dtype;
+    uint64_t weights = 0;  // bytes
     models::Model model;
   };
   c10::Device device_;
+  uint64_t memory_bytes_;
   std::list<Warm> warm_;  // the most recently used first
 };
 

@@ -57,7 +57,8 @@ int run_shards(const RunOptions& options) {
   if (file.shards.empty()) throw BadInput(options.shards + " holds no shards");
   const c10::Device device = open_device(options.compute);
   ResultsFile results{.tag = numerics_tag(device, options.compute.threads), .results = {}};
-  ModelCache cache(device);
+  const experiments::DeviceMemory memory{.bytes = nominal_memory(device), .gpu = !device.is_cpu()};
+  ModelCache cache(device, memory.bytes);
   Progress progress(file.shards.size());
   for (size_t i = 0; i < file.shards.size(); ++i) {
     const Shard& shard = file.shards[i];
@@ -67,7 +68,8 @@ int run_shards(const RunOptions& options) {
     const auto elsewhere = moved.find(path->second);
     const models::Model& model = cache.get(
         elsewhere == moved.end() ? path->second : elsewhere->second, shard.model, shard.dtype);
-    Result result = experiments::run(shard, model, [&](double share) { progress.show(i, share); });
+    Result result = experiments::run(
+        shard, model, [&](double share) { progress.show(i, share); }, memory);
     results.results.emplace_back(key(shard), std::move(result));
   }
   progress.show(file.shards.size(), 0);

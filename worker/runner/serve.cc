@@ -30,11 +30,14 @@ class Server {
   explicit Server(const ServeOptions& options)
       : stream_(options.fd, kMaxFrameBytes),
         device_(parse_device(options.device)),
-        cache_(device_) {
+        memory_{.bytes = nominal_memory(device_) / static_cast<uint64_t>(options.share),
+                .gpu = !device_.is_cpu()},
+        cache_(device_, memory_.bytes) {
     make_deterministic(options.threads);
-    send(RunnerReady{
-        .info = {.device = options.device, .tag = numerics_tag(device_, options.threads)},
-        .version = kVersion});
+    send(RunnerReady{.info = {.device = options.device,
+                              .tag = numerics_tag(device_, options.threads),
+                              .memory_bytes = static_cast<int64_t>(memory_.bytes)},
+                     .version = kVersion});
   }
 
   int run() {
@@ -84,12 +87,15 @@ class Server {
       const Shard shard = decode_shard(task.shard);
       const models::Model& model = cache_.get(task.model_path, shard.model, shard.dtype);
       Clock::time_point last = begin;
-      const Result result = experiments::run(shard, model, [&](double share) {
-        exchange();
-        if (Clock::now() - last < kProgressInterval) return;
-        last = Clock::now();
-        send(RunnerProgress{.key = task.key, .progress = share});
-      });
+      const Result result = experiments::run(
+          shard, model,
+          [&](double share) {
+            exchange();
+            if (Clock::now() - last < kProgressInterval) return;
+            last = Clock::now();
+            send(RunnerProgress{.key = task.key, .progress = share});
+          },
+          memory_);
       const std::chrono::duration<double> seconds = Clock::now() - begin;
       send(RunnerDone{.key = task.key, .seconds = seconds.count(), .result = encode(result)});
     } catch (const std::exception& error) {
@@ -105,6 +111,7 @@ class Server {
 
   process::FrameStream stream_;
   c10::Device device_;
+  experiments::DeviceMemory memory_;
   ModelCache cache_;
   std::deque<RunShard> queue_;
 };

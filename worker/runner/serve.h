@@ -14,6 +14,7 @@ struct ServeOptions {
   int fd = 3;
   std::string device = "cpu";
   int threads = 1;
+  int share = 1;  // runners of this worker on the device: each plans with its part of the memory
 };
 
 /// Says RunnerReady, then computes every RunShard in order until the peer closes the socket;

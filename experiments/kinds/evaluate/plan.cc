@@ -193,6 +193,7 @@ Shard shard_of_point(const Point& point, int64_t i) {
 const Kind& the_kind() {
   static const Kind kind{.name = "evaluate",
                          .numerics_version = kNumericsVersion,
+                         .micro_batch = kMicroBatch,
                          .params = params(),
                          .reads_scores = true,
                          .check = check_point,

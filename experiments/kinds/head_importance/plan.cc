@@ -328,6 +328,8 @@ Params params_at(const Point& point, int64_t prob, int64_t draw, int64_t path_bl
 const Kind& the_kind() {
   static const Kind kind{.name = "head_importance",
                          .numerics_version = kNumericsVersion,
+                         .micro_batch = kMicroBatch,
+                         .gradients = true,
                          .params = params(),
                          .check = check,
                          .count = count,

@@ -75,8 +75,8 @@ std::vector<Path> paths_of(const Shard& shard, const Params& params, const Row& 
 
 /// J and its gradient in the selected heads; all other gates are one.
 ScoreFunction score_function(const std::vector<Example>& examples, const Params& params,
-                             const models::Model& model) {
-  return [&examples, params, &model](const Samples& samples, bool with_gradient) {
+                             const models::Model& model, const models::PassOptions& pass) {
+  return [&examples, params, &model, pass](const Samples& samples, bool with_gradient) {
     const auto n_selected = static_cast<size_t>(params.n_selected());
     const auto n_all = static_cast<size_t>(params.n_layers * params.n_heads);
     const auto first = static_cast<size_t>(params.layer_first * params.n_heads);
@@ -92,7 +92,7 @@ ScoreFunction score_function(const std::vector<Example>& examples, const Params&
     const at::Tensor gate_tensor = make_gates(gates, static_cast<int64_t>(n), model);
     if (!with_gradient)
       return Scored{.score = to_vector(models::score(model, batch, gate_tensor)), .gradient = {}};
-    const models::GateGradient computed = models::gate_gradient(model, batch, gate_tensor);
+    const models::GateGradient computed = models::gate_gradient(model, batch, gate_tensor, pass);
     Scored out{.score = to_vector(computed.score), .gradient = {}};
     const std::vector<double> all = to_vector(computed.grad);
     for (size_t i = 0; i < n; ++i) {
@@ -105,7 +105,8 @@ ScoreFunction score_function(const std::vector<Example>& examples, const Params&
 
 }  // namespace
 
-Result run(const Shard& shard, const models::Model& model, const Progress& progress) {
+Result run(const Shard& shard, const models::Model& model, const Progress& progress,
+           const models::PassOptions& pass) {
   const Params params = params_of(shard);
   check_shard(shard, params, model.config);
   const std::vector<Example> examples = examples_of(shard, params, model.config);
@@ -118,7 +119,8 @@ Result run(const Shard& shard, const models::Model& model, const Progress& progr
                           .max_evaluations = params.max_evaluations,
                           .micro_batch = shard.micro_batch};
   for (const Row& row : shard.rows) integration.paths.push_back(paths_of(shard, params, row));
-  Integrals integrals = integrate(integration, score_function(examples, params, model), progress);
+  Integrals integrals =
+      integrate(integration, score_function(examples, params, model, pass), progress);
 
   const auto n_rows = static_cast<int64_t>(shard.rows.size());
   Result result;

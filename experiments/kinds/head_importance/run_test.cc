@@ -263,10 +263,19 @@ TEST(HeadImportance, ProgressGrowsToOneAndMayStopTheComputation) {
   const models::Model model = test_model(false);
   const Shard shard = shard_of(params_for(model), {test_row(0)}, 2);
   std::vector<double> seen;
-  run(shard, model, [&](double share) { seen.push_back(share); });
+  experiments::run(shard, model, [&](double share) { seen.push_back(share); });
   EXPECT_TRUE(std::is_sorted(seen.begin(), seen.end()));
   EXPECT_DOUBLE_EQ(seen.back(), 1);
-  EXPECT_THROW(run(shard, model, [](double) { throw Error("stop"); }), Error);
+  EXPECT_THROW(experiments::run(shard, model, [](double) { throw Error("stop"); }), Error);
+}
+
+TEST(HeadImportance, ADeviceThatHoldsNoMoreThanCheckpointsGivesTheSameBits) {
+  const models::Model model = test_model(false);
+  const Shard shard = shard_of(params_for(model), {test_row(0)}, 2);
+  const auto on = [&](uint64_t bytes) {
+    return encode(experiments::run(shard, model, [](double) {}, {.bytes = bytes}));
+  };
+  EXPECT_EQ(on(1), on(24'000'000'000));
 }
 
 /// The built-in model's masked training problems.

@@ -158,6 +158,7 @@ int64_t shard_index(const Point& point, const std::vector<Asked>& questions, siz
 const Kind& the_kind() {
   static const Kind kind{.name = "head_pruning",
                          .numerics_version = evaluate::kNumericsVersion,
+                         .micro_batch = evaluate::kMicroBatch,
                          .params = params(),
                          .reads_scores = true,
                          .scores_required = true,
