@@ -1,6 +1,7 @@
 // headcount run | demo: coordinator and workers on this machine, progress, tables, exit. A sweep
 // that was interrupted goes on when the same spec is run again.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <iostream>
@@ -11,9 +12,12 @@
 #include "cli/local.h"
 #include "cli/progress.h"
 #include "cli/tables.h"
+#include "cluster/process/host_memory.h"
 #include "experiments/check.h"
+#include "experiments/memory.h"
 #include "schemas/spec.h"
 #include "store/store.h"
+#include "worker/devices.h"
 
 namespace headcount::cli {
 namespace {
@@ -45,15 +49,47 @@ void check_text(const std::string& text, const std::string& file) {
   if (!parsed.problems.empty()) throw BadInput(to_string(parsed.problems));
 }
 
-int run(const Session& session, const Options& options) {
+/// CPU runners share the machine's memory: as many as hold the spec's models, of more threads where
+/// those are fewer than its cores. What the user has chosen stays.
+void choose_runners(Options& options, const std::string& text, const std::string& root,
+                    bool quiet) {
+  const auto devices = options.devices.empty() ? worker::found_devices() : options.devices;
+  const bool all_cpu = std::all_of(devices.begin(), devices.end(),
+                                   [](const std::string& device) { return device == "cpu"; });
+  const auto cpus = worker::usable_cpus();
+  const int most = std::max(1, cpus / options.threads);
+  if (options.runners > 0 || !all_cpu || most == 1) return;
+  const auto prepared = experiments::prepare(text, options.spec, root);
+  if (!prepared.sweep) return;  // the coordinator says why
+  const auto refuses = [&](int runners) {
+    const experiments::DeviceMemory share{.bytes = process::host_memory_bytes() /
+                                                   static_cast<uint64_t>(runners)};
+    const auto models = experiments::model_memory(*prepared.sweep, share);
+    return std::any_of(models.begin(), models.end(), [&](const auto& model) {
+      return !experiments::refusal(model, share).empty();
+    });
+  };
+  int runners = most;
+  while (runners > 1 && refuses(runners)) runners /= 2;
+  if (runners == most) return;
+  options.runners = runners;
+  options.threads = std::max(options.threads, cpus / runners);
+  if (!quiet)
+    std::cerr << "runners: " << runners << " of " << options.threads
+              << " threads; more would not all hold the spec's models\n";
+}
+
+int run(const Session& session, Options options) {
   const Common& common = session.common;
   const std::string text = read_file(options.spec);
   check_text(text, options.spec);
   need_runner_program();
   const std::string state = fs::absolute(common.state).string();
+  const std::string root = fs::absolute(options.root.empty() ? "." : options.root).string();
+  choose_runners(options, text, root, common.quiet());
   const Interrupt interrupt;
   LocalCluster cluster({.state = state,
-                        .root = fs::absolute(options.root.empty() ? "." : options.root).string(),
+                        .root = root,
                         .workers = options.workers,
                         .worker_flags = worker_flags(options)});
   cluster.start_workers();

@@ -124,7 +124,8 @@ std::string refusal(const ModelMemory& model, const DeviceMemory& device) {
   if (model.fit.micro_batch > 0) return "";
   return "model " + model.model + " does not fit: " +
          models::describe(model.plan, model.dtype, fitted(model.pass, model.fit), device.bytes) +
-         "; choose a smaller dtype, shorter rows or a larger device";
+         "; choose a smaller dtype, shorter rows or a larger device" +
+         (device.gpu ? "" : ", or fewer runners a machine, which share its memory (--runners 1)");
 }
 
 StageFit fit(const Stage& stage, const std::function<DeviceMemory(const ModelInfo&)>& device) {
