@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <nlohmann/json.hpp>
 
 #include "models/tokenizers/tokenizer.h"
@@ -185,6 +186,22 @@ TEST(Llama2c, EncodesAsRunCDoes) {
   }
   EXPECT_EQ(n, 7);
   EXPECT_EQ(tokenizer.size(), 512);
+}
+
+TEST(SharedTokenizers, ThreadsEncodeWhatOneDoes) {
+  SKIP_WITHOUT_UNICODE;
+  const fs::path texts = shared("lm_text/wikitext-2_test.txt");
+  for (const char* name : {"tokenizers/gpt2", "tokenizers/llama2", "weights/stories260K"}) {
+    SKIP_WITHOUT(shared(name));
+    SKIP_WITHOUT(texts);
+    const Tokenizer tokenizer = Tokenizer::open(shared(name).string());
+    const std::string text = contents(texts).substr(0, 100'000);
+    const Ids alone = tokenizer.encode(text);
+    std::vector<std::future<Ids>> together;
+    for (int i = 0; i < 4; ++i)
+      together.push_back(std::async(std::launch::async, [&] { return tokenizer.encode(text); }));
+    for (auto& ids : together) EXPECT_EQ(ids.get(), alone) << name;
+  }
 }
 
 }  // namespace
