@@ -337,7 +337,7 @@ void Loop::reopen(LiveSweep* sweep, const store::StageRow& row, bool reads) {
     stage.reopens = whole;
     stage.n_planned = whole ? stage.n_shards : 0;
     stage.counts = {};
-    sweep->bound = false;  // what fitted no device may fit one of today's
+    sweep->bound = !sweep->plan;  // what fitted no device may fit one of today's
   }
   if (!whole) store_.clear_shards(row.id);
   store_.clear_table(row.id);

@@ -96,7 +96,12 @@ void Loop::admit(store::SweepId id, std::optional<experiments::Sweep> plan) {
   sweep.paused = row->state == "paused";
   sweep.plan = std::move(plan);
   const auto bindings = store_.bindings(id);
-  sweep.bound = !sweep.plan || bindings.size() == sweep.plan->models.size();
+  const auto is_bound = [&](const auto& model) {
+    return std::any_of(bindings.begin(), bindings.end(),
+                       [&](const auto& binding) { return binding.model == model->name; });
+  };
+  sweep.bound =
+      !sweep.plan || std::all_of(sweep.plan->models.begin(), sweep.plan->models.end(), is_bound);
   if (sweep.plan) apply_records(*sweep.plan, bindings, rows);
   for (const auto& stage : rows) {
     LiveStage live{.id = stage.id,
