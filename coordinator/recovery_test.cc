@@ -259,7 +259,8 @@ TEST_F(CoordinatorTest, AStageOfBoundAndUnboundModelsHasOneSetOfColumns) {
   Worker worker(key("node-1"));
   const int64_t id = submit(spec);
   wait_for(id, {"finished"});
-  for (const auto& stage : ask("results", which(id)).at("stages")) {
+  const Json results = ask("results", which(id));
+  for (const auto& stage : results.at("stages")) {
     std::set<std::pair<std::string, std::string>> numerics;
     for (const auto& row : stage.at("rows")) numerics.emplace(row.at("model"), row.at("numerics"));
     const std::set<std::pair<std::string, std::string>> expected = {{"tiny", "T"},
