@@ -110,8 +110,9 @@ void read_rope(const JsonReader& r, Config& c) {
   const RopeObject rope(r);
   const JsonReader& in = rope.reader;
   c.rope_theta = read_either(r, rope, "rope_theta", c.rope_theta);
-  // Older files say "type".
+  // Older files say "type". A factor of no type is a scaling nobody can know.
   const std::string type = in.text_or("rope_type", in.text_or("type", "default"));
+  r.need(rope.key, in.has("rope_type") || in.has("type") || !in.has("factor"));
   if (type == "default") return;
   r.need(rope.key, type == "llama3");
   RopeScaling& s = c.rope_scaling;

@@ -62,6 +62,7 @@ TEST_F(Families, RefuseByNameWhatTheyDoNotCompute) {
   const std::tuple<const char*, json, const char*> kRefused[] = {
       {"llama", {{"rope_scaling", {{"rope_type", "yarn"}, {"factor", 4.0}}}}, "\"rope_scaling\""},
       {"mistral", {{"rope_scaling", {{"type", "linear"}, {"factor", 2.0}}}}, "\"rope_scaling\""},
+      {"qwen2", {{"rope_scaling", {{"factor", 2.0}}}}, "\"rope_scaling\""},
       {"llama", {{"hidden_act", "gelu_10"}}, "\"hidden_act\" is \"gelu_10\""},
       {"llama", {{"quantization_config", {{"bits", 4}}}}, "\"quantization_config\""},
       {"llama", {{"num_local_experts", 8}}, "\"num_local_experts\" is 8"},
