@@ -33,8 +33,8 @@ struct CausalOptions : DecodeOptions {
 /// a model that is not causal.
 Texts continue_texts(const Model& model, const Texts& prompts, const CausalOptions& options);
 
-/// The most probable continuation of one prompt (ties to the lower id), ending before the model's
-/// BOS or any of its stop ids.
+/// The most probable continuation of one prompt (ties to the lower id), ending before any of the
+/// model's stop ids.
 std::vector<int32_t> greedy(const Model& model, const std::vector<int32_t>& prompt, int64_t n_new);
 
 enum class Remasking { kLowConfidence, kRandom };

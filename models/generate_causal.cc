@@ -58,7 +58,6 @@ std::vector<int32_t> greedy(const Model& model, const std::vector<int32_t>& prom
   CausalOptions options;
   options.n_new = n_new;
   options.stop_ids = model.config.stop_ids;
-  options.stop_ids.push_back(model.config.bos_id);
   return continue_texts(model, {prompt}, options).front();
 }
 

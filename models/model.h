@@ -71,6 +71,7 @@ struct Batch {
       position;       // int64 [S]: where in it. Of a shifted model (Dream) the position whose token
                       // is predicted: its logits are read one row before (row 0 for position 0)
   at::Tensor target;  // int64 [S]: the token its logit must predict
+  bool raw_rows = false;  // position is the row of the logits themselves, of a shifted model too
   at::Tensor weight;  // float64 [S]: J[b] = -sum_s weight[s] * CE[s] over its supervised positions
                       // (1/n: mean; 1: sum)
   at::Tensor time = {};  // int64 [B]: noise level of a model with n_time_steps; undefined: from

@@ -180,7 +180,7 @@ at::Tensor noise_levels(const Config& c, const Batch& batch) {
 }
 
 at::Tensor logit_rows(const Config& c, const Batch& batch) {
-  return c.shifted ? at::clamp(batch.position - 1, 0) : batch.position;
+  return c.shifted && !batch.raw_rows ? at::clamp(batch.position - 1, 0) : batch.position;
 }
 
 RotaryTables rotary_tables(const Config& config, int64_t n_positions, at::ScalarType dtype,

@@ -33,7 +33,7 @@ RotaryTables rotary_tables(const Config& config, int64_t n_positions, at::Scalar
 at::Tensor noise_levels(const Config& config, const Batch& batch);
 
 /// The position whose logits predict each supervised token: int64 [S]. Batch::position but for a
-/// shifted model.
+/// shifted model without raw_rows.
 at::Tensor logit_rows(const Config& config, const Batch& batch);
 
 /// The dtype norms, softmax, rotary angles and losses of a `dtype` model are computed in: float64

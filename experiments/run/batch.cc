@@ -56,7 +56,7 @@ Example labelled_example(const Row& row, bool mean) {
   if (row.labels.size() != row.ids.size())
     throw Error("a row has " + std::to_string(row.labels.size()) + " labels for " +
                 std::to_string(row.ids.size()) + " ids");
-  Example example{.ids = row.ids, .position = {}, .target = {}};
+  Example example{.ids = row.ids, .position = {}, .target = {}, .raw_rows = true};
   for (size_t i = 0; i < row.labels.size(); ++i) {
     if (row.labels[i] == kIgnore) continue;
     example.position.push_back(static_cast<int32_t>(i));
@@ -98,6 +98,7 @@ models::Batch make_batch(std::span<const Example* const> examples, const models:
   bool padded = false;
   for (size_t b = 0; b < examples.size(); ++b) {
     const Example& example = *examples[b];
+    HC_CHECK(example.raw_rows == examples[0]->raw_rows);
     std::copy(example.ids.begin(), example.ids.end(),
               ids.begin() + static_cast<std::ptrdiff_t>(b * longest));
     lengths.push_back(static_cast<int64_t>(example.ids.size()));
@@ -115,6 +116,7 @@ models::Batch make_batch(std::span<const Example* const> examples, const models:
   if (padded) batch.lengths = on_device(lengths, {n}, model);
   batch.sample = on_device(sample, {n_supervised}, model);
   batch.position = on_device(position, {n_supervised}, model);
+  batch.raw_rows = examples[0]->raw_rows;
   batch.target = on_device(target, {n_supervised}, model);
   batch.weight = on_device(std::span<const double>(weight), {n_supervised}, model);
   return batch;

@@ -21,19 +21,22 @@ struct Example {
   std::vector<int32_t> position,
       target;  // ascending positions; a position may be asked for several targets
   double weight = 1;
+  bool raw_rows = false;  // of a shifted model (Dream) too, position is the row of the logits
 };
 
 /// The completion under one mask: masked positions hold `mask_id` and must predict their own
 /// tokens. `mean`: weight 1 / their number.
 Example masked_example(const Row& row, const MaskDraw& mask, int32_t mask_id, bool mean);
-/// The row's given labels: the logit at i must predict labels[i] where that is not kIgnore.
+/// The row's given labels: the logit at i, unshifted in every family, must predict labels[i] where
+/// that is not kIgnore.
 Example labelled_example(const Row& row, bool mean);
 
 /// Throws Error naming the row's place in the shard unless the model can take it: some ids, at most
 /// max_positions of them, all in the vocabulary, something to predict, all positions inside.
 void check_example(const Example& example, size_t row, const models::Config& config);
 
-/// The examples in this order as one batch on the model's device, padded to the longest.
+/// The examples in this order as one batch on the model's device, padded to the longest. All have
+/// raw rows or none.
 models::Batch make_batch(std::span<const Example* const> examples, const models::Model& model);
 
 /// Gates of one sample a row: `gates` row-major [n, n_layers, n_heads], as a tensor on the model's

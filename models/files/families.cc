@@ -64,10 +64,18 @@ Activation activation_of(const JsonReader& r, const std::string& key,
 }
 
 void read_special_ids(const JsonReader& r, Config& c) {
-  c.bos_id = r.integer_or("bos_token_id", -1);
-  c.stop_ids = r.ids("eos_token_id");
+  // Small models keep the ids of a large vocabulary: a token they do not have.
+  const auto known = [&](int64_t id) { return id >= 0 && id < c.vocab_size; };
+  const auto id_at = [&](const std::string& key) {
+    const int64_t id = r.integer_or(key, -1);
+    return known(id) ? id : -1;
+  };
+  c.bos_id = id_at("bos_token_id");
+  c.pad_id = id_at("pad_token_id");
+  for (const int64_t id : r.ids("eos_token_id")) {
+    if (known(id)) c.stop_ids.push_back(id);
+  }
   c.eos_id = c.stop_ids.empty() ? -1 : c.stop_ids.front();
-  c.pad_id = r.integer_or("pad_token_id", -1);
 }
 
 int64_t read_head_width(const JsonReader& r, const Config& c) {

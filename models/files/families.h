@@ -78,7 +78,8 @@ PartName split_bias(const std::string& part);
 Activation activation_of(const JsonReader& reader, const std::string& key,
                          const std::string& otherwise);
 
-/// bos, eos (the first of a list), pad and stop ids under their usual keys.
+/// bos, eos (the first of a list), pad and stop ids under their usual keys; none where the
+/// vocabulary has no such token.
 void read_special_ids(const JsonReader& reader, Config& config);
 
 /// "head_dim", else d_model / n_heads.

@@ -3,6 +3,7 @@
 #include "models/files/families.h"
 
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "models/files/formats.h"
 #include "models/files/test_directory.h"
@@ -122,9 +123,11 @@ TEST_F(Families, RefuseShapesThatAreNone) {
       {"llama", {{"intermediate_size", 1e16}}, "must be an integer"},
       {"gpt2", {{"n_embd", 9223372036854775807}}, "\"n_embd\" must be an integer"},
       {"opt", {{"max_position_embeddings", 9007199254740992}}, "the number of positions is 9007"},
-      {"llama", {{"eos_token_id", 99}}, "special token is outside the vocabulary"},
       {"gptj", {{"rotary_dim", 3}}, "rotary"},
       {"gptj", {{"rotary_dim", 6}}, "rotary"},
+      {"gptj", {{"rotary_dim", 0}}, "\"rotary_dim\" is 0"},
+      {"gpt2", {{"num_attention_heads", 4}}, "\"num_attention_heads\" is 4"},
+      {"gptj", {{"num_hidden_layers", 9}}, "\"num_hidden_layers\" is 9"},
       {"llama", {{"num_attention_heads", 3}, {"num_key_value_heads", 3}}, "multiple of the number"},
       {"dream", {{"mask_token_id", nullptr}}, "lacks \"mask_token_id\""},
       {"dream", {{"mask_token_id", 32}}, "mask token is outside the vocabulary"}};
@@ -263,6 +266,29 @@ TEST_F(Families, ReadEveryIdThatEndsAText) {
   EXPECT_EQ(c.pad_id, -1);
   EXPECT_EQ(config_of("dream", {{"eos_token_id", 5}}).stop_ids, (std::vector<int64_t>{5}));
   EXPECT_TRUE(config_of("gpt2", json::object()).stop_ids.empty());
+  // Small models that keep a large one's ids have no such token.
+  const Config small = config_of("gpt2", {{"bos_token_id", 50256}, {"eos_token_id", {50256, 3}}});
+  EXPECT_EQ(small.bos_id, -1);
+  EXPECT_EQ(small.stop_ids, (std::vector<int64_t>{3}));
+}
+
+TEST_F(Families, NameEveryWeightTheirConfigsCanAskFor) {
+  const json all_biases = {{"include_bias", true},
+                           {"bias_for_layer_norm", true},
+                           {"attention_bias", true},
+                           {"mlp_bias", true}};
+  std::set<std::string> named;
+  for (const std::string name : kAll) {
+    const bool has_fields = name == "llada" || name == "llama";
+    const Config c = config_of(name, has_fields ? all_biases : json::object());
+    const auto family = std::find_if(families().begin(), families().end(), [&](const Family& one) {
+      return one.model_type == published(name)["model_type"];
+    });
+    for (const WeightShape& weight : weight_shapes(c))
+      named.insert(family->stored(weight.name).name);
+  }
+  EXPECT_THAT(named, testing::IsSupersetOf({"ln_f.bias", "blocks.0.attn_norm.bias", "norm.weight",
+                                            "layers.0.mlp.down_proj.bias"}));
 }
 
 TEST(Goldens, OpenWithNothingLeftOver) {

@@ -93,7 +93,7 @@ Stored stored_llada(const std::string& canonical) {
   const auto [layer, part] = split(canonical);
   const auto [base, suffix] = split_bias(part);
   if (canonical == "embedding") return {.name = "wte.weight"};
-  if (canonical == "final_norm") return {.name = "ln_f.weight"};
+  if (base == "final_norm") return {.name = "ln_f" + suffix};
   if (base == "head") return {.name = "ff_out" + suffix};
   return {.name = "blocks." + layer + "." + kParts.at(base) + suffix};
 }

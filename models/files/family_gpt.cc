@@ -17,8 +17,19 @@ void layer_norm(double eps, Config& c) {
   c.causal = true;
 }
 
+/// Of a size written under its own name and under the one that the published configuration takes
+/// for the same, the later in the file would count: both must agree.
+void need_one_value(const JsonReader& r) {
+  for (const auto& [own, other] :
+       {std::pair("n_layer", "num_hidden_layers"), std::pair("n_embd", "hidden_size"),
+        std::pair("n_head", "num_attention_heads"),
+        std::pair("n_positions", "max_position_embeddings")})
+    r.need(other, !r.has(other) || r.integer(other) == r.integer(own));
+}
+
 /// GPT-2's and GPT-J's names of sizes.
 Config gpt(const JsonReader& r) {
+  need_one_value(r);
   Config c;
   c.n_layers = r.integer("n_layer");
   c.d_model = r.integer("n_embd");
@@ -53,6 +64,7 @@ Config gptj(const JsonReader& r) {
   c.rotary = RotaryStyle::kInterleaved;
   r.need("rotary_dim", !r.is_null("rotary_dim"));
   c.d_rotary = r.integer_or("rotary_dim", 64);
+  r.need("rotary_dim", c.d_rotary > 0);
   c.tied_head = r.flag_or("tie_word_embeddings", false);
   c.head_bias = true;
   return c;

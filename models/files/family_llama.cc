@@ -102,6 +102,7 @@ Config qwen3(const JsonReader& r) {
 Config dream(const JsonReader& r) {
   Config c = llama_like(r);
   c.family = "dream";
+  c.n_kv_heads = integer_or_default(r, "num_key_value_heads", 32, c.n_heads);
   c.d_head = even_head(c, r.file());
   r.need("head_dim", r.integer_or("head_dim", c.d_head) == c.d_head);
   c.qkv_bias = true;

@@ -39,6 +39,7 @@ Config config_of(const std::string& file) {
   c.tied_head = header[5] > 0;
   c.bos_id = 1;
   c.eos_id = 2;
+  c.stop_ids = {1};  // texts follow each other, each behind a BOS
   check_shape(c, file);
   return c;
 }

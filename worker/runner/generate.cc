@@ -104,7 +104,6 @@ Ids continued(const Task& task) {
                 .top_k = task.options.top_k.value_or(0),
                 .top_p = task.options.top_p.value_or(1)};
   o.stop_ids = task.words.stop_ids();
-  o.stop_ids.push_back(task.model.config.bos_id);
   if (task.stream != nullptr) o.written = [&](size_t, int32_t id) { task.stream->push(id); };
   return models::continue_texts(task.model, {task.prompt}, o).front();
 }

@@ -75,6 +75,16 @@ TEST(Evaluate, LossesOfStories260KAreThePublishedOnes) {
   }
 }
 
+TEST(Evaluate, LabelsOfARowAreWhatItsUnshiftedLogitsPredict) {
+  models::Model model = test_model(false);
+  const auto losses = [&] {
+    return run_quietly(shard_of(params_for(model, Question::kNextToken), {labelled_row(1)}), model);
+  };
+  const Result raw = losses();
+  model.config.shifted = true;  // Dream
+  EXPECT_EQ(encode(losses()), encode(raw));
+}
+
 TEST(Evaluate, YieldsThePlannedArrays) {
   const models::Model masked = test_model(false), causal = test_model(true);
   Row with_choices = test_row(0);
