@@ -60,7 +60,7 @@ Ids ids_of_line(const models::Tokenizer& tokenizer, const std::string& line, int
     const bool fits = id.is_number_integer() && id.get<int64_t>() >= INT32_MIN &&
                       id.get<int64_t>() <= INT32_MAX &&
                       !(id.is_number_unsigned() && id.get<uint64_t>() > INT32_MAX);
-    if (!fits) refuse("\"ids\" must be a list of token ids");
+    if (!fits) refuse("\"ids\" holds " + id.dump() + ", which is no token id");
     ids.push_back(id.get<int32_t>());
   }
   return ids;

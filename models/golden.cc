@@ -140,6 +140,44 @@ GoldenSequence read_sequence(const Node& node, int64_t width) {
   return s;
 }
 
+/// What the published code gave in float32 of the same sequence, or nothing.
+void read_float32(const Node& node, const GoldenSequence& exact, Golden& golden) {
+  if (!node.has("last_logits_float32") || !node.has("mean_nll_float32")) return;
+  GoldenSequence s;
+  s.name = exact.name + " (float32)";
+  s.is_float32 = true;
+  s.ids = exact.ids;
+  s.supervised = exact.supervised;
+  s.mean_nll = node["mean_nll_float32"].number();
+  const size_t width = exact.logits.back().values.size();
+  s.logits.push_back({exact.logits.back().rows, {}, node["last_logits_float32"].numbers(width)});
+  golden.sequences.push_back(std::move(s));
+}
+
+/// The last logits of sequences that were run side by side, padded on the left: those of each
+/// alone.
+void read_padded(const Node& node, int64_t width, Golden& golden) {
+  const std::vector<Node> ids = node["input_ids"].items(), masks = node["attention_mask"].items(),
+                          logits = node["last_logits_float32"].items();
+  if (masks.size() != ids.size() || logits.size() != ids.size())
+    node.wrong("has lists of different lengths");
+  for (size_t row = 0; row < ids.size(); ++row) {
+    GoldenSequence s;
+    s.name = "padded row " + std::to_string(row);
+    s.is_float32 = true;
+    const std::vector<int64_t> padded = ids[row].indices(kAnyToken), mask = masks[row].indices(2);
+    if (mask.size() != padded.size() || !std::is_sorted(mask.begin(), mask.end()) ||
+        mask.back() == 0)
+      masks[row].wrong("does not say where its row begins");
+    const auto n_padding = std::count(mask.begin(), mask.end(), 0);
+    s.ids.assign(padded.begin() + n_padding, padded.end());
+    s.logits.push_back({{static_cast<int64_t>(s.ids.size()) - 1},
+                        {},
+                        logits[row].numbers(static_cast<size_t>(width))});
+    golden.sequences.push_back(std::move(s));
+  }
+}
+
 void read_gates(const Node& node, Golden& golden) {
   const std::vector<Node> shape = node["shape"].items();
   if (shape.size() != 2) node["shape"].wrong("is not [layers, heads]");
@@ -167,8 +205,12 @@ void read_gates(const Node& node, Golden& golden) {
     }
     if (!point.has("diagonal_path")) continue;
     const Node path = point["diagonal_path"];
-    golden.paths.push_back({sequence, path["gauss_legendre_64"].matrix(layers, heads),
-                            path["composite_64x8"].matrix(layers, heads)});
+    golden.paths.push_back({.sequence = sequence,
+                            .gauss_legendre = path["gauss_legendre_64"].matrix(layers, heads),
+                            .composite = path["composite_64x8"].matrix(layers, heads),
+                            .score_zero = path["J_at_0"].number(),
+                            .score_one = path["J_at_1"].number(),
+                            .sum = path["sum"].number()});
   }
 }
 
@@ -238,7 +280,20 @@ Golden read_golden(const std::string& file, const std::string& text) {
     golden.sequences.push_back(read_sequence(s, width));
   if (golden.sequences.empty()) root["sequences"].wrong("is empty");
   if (root.has("head_gates")) read_gates(root["head_gates"], golden);
+  const std::vector<Node> sequences = root["sequences"].items();
+  for (size_t i = 0; i < sequences.size(); ++i) {
+    const GoldenSequence exact = golden.sequences[i];
+    read_float32(sequences[i], exact, golden);
+  }
+  if (root.has("left_padded_batch")) read_padded(root["left_padded_batch"], width, golden);
   return golden;
+}
+
+std::vector<std::string> Golden::lacks() const {
+  std::vector<std::string> what;
+  if (gates.empty()) what.push_back("gate gradients");
+  if (paths.empty()) what.push_back("path integrals");
+  return what;
 }
 
 }  // namespace headcount::models

@@ -23,11 +23,12 @@ struct GoldenSequence {
   std::string name;
   std::vector<int64_t> ids;
   int64_t time = -1;                                    // noise level; -1: the model has none
-  std::vector<std::pair<int64_t, int64_t>> supervised;  // logit row, token it is scored on
+  std::vector<std::pair<int64_t, int64_t>> supervised;  // logit row, token it is scored on; or none
   double mean_nll = 0;
   std::vector<GoldenLogits> logits;
   std::vector<int64_t> argmax;       // of every row, or empty
   double mean = 0, mean_square = 0;  // of all its logits, where argmax is there
+  bool is_float32 = false;           // what the published code gave in float32
 };
 
 /// J = -mean NLL of one sequence at given head gates, and its derivative in each.
@@ -41,8 +42,9 @@ struct GoldenGates {
 /// The integral over t in [0, 1] of dJ/dgate where all gates are t, [n_layers, n_heads].
 struct GoldenPath {
   size_t sequence = 0;
-  std::vector<double> gauss_legendre;  // by 64 points
-  std::vector<double> composite;       // by 64 panels of 8 points; empty: not compared
+  std::vector<double> gauss_legendre;             // by 64 points
+  std::vector<double> composite;                  // by 64 panels of 8 points; empty: not compared
+  double score_zero = 0, score_one = 0, sum = 0;  // J at both ends; the sum of gauss_legendre
 };
 
 struct Golden {
@@ -52,6 +54,9 @@ struct Golden {
   std::vector<GoldenGates> gates;
   std::vector<GoldenPath> paths;
   double coarsest = 0;  // no tolerance is finer than this: digits the file was computed to
+
+  /// What a golden may hold and this one does not.
+  std::vector<std::string> lacks() const;
 };
 
 /// Reads a golden.json, or tinydiff's golden_masked_ce.json, whose ids are those of `text`, a file

@@ -92,7 +92,7 @@ TEST(Tinydiff, MaskedCrossEntropiesAgreeWithAnIndependentProgram) {
 /// LLaDA's golden, to be changed and written again.
 class GoldenFile : public testing::Test {
  protected:
-  const std::string directory_ = data("goldens/llada");
+  std::string directory_ = data("goldens/llada");
   const fs::path folder_ =
       fs::path(testing::TempDir()) / ("golden_test_" + std::to_string(getpid()));
   json value_;
@@ -140,6 +140,10 @@ TEST_F(GoldenFile, ThatIsOffByMoreThanItsToleranceIsFoundOutByQuantity) {
        {std::pair{"/sequences/1/mean_nll", "mean NLL"},
         {"/sequences/0/last_logits/3", "logits"},
         {"/sequences/2/sample_logits/7/15", "logits"},
+        {"/sequences/2/last_logits_float32/7", "logits in float32"},
+        {"/sequences/1/mean_nll_float32", "mean NLL in float32"},
+        {"/head_gates/points/1/diagonal_path/J_at_0", "J, ends of the path"},
+        {"/head_gates/points/0/diagonal_path/J_at_1", "J, ends of the path"},
         {"/head_gates/points/0/half/J", "J, gates half"},
         {"/head_gates/points/1/nonuniform/grad/2/3", "gate gradients, gates nonuniform"},
         {"/head_gates/points/0/diagonal_path/gauss_legendre_64/0/0", "path integral, 64 points"},
@@ -155,6 +159,24 @@ TEST_F(GoldenFile, ThatIsOffByMoreThanItsToleranceIsFoundOutByQuantity) {
   changed["sequences"][2]["argmax"][39] = 5;
   for (const Difference& d : differences(changed))
     EXPECT_EQ(d.holds(), d.quantity != "shortfall of the golden argmax") << d.quantity;
+}
+
+TEST_F(GoldenFile, OfACausalModelHoldsRowsPaddedOnTheLeft) {
+  directory_ = data("goldens/llama");
+  std::ifstream file(directory_ + "/golden.json");
+  value_ = json::parse(file);
+  json& number = value_["left_padded_batch"]["last_logits_float32"][1][9];
+  number = number.get<double>() + 3e-4;
+  for (const Difference& d : differences(value_))
+    EXPECT_EQ(d.holds(), d.quantity != "logits in float32") << d.quantity;
+  expect_refused("/left_padded_batch/attention_mask/0/39", 0, "attention_mask[0]");
+}
+
+TEST_F(GoldenFile, SaysWhatItLacks) {
+  EXPECT_TRUE(read_golden(write(value_.dump())).lacks().empty());
+  value_.erase("head_gates");
+  EXPECT_EQ(read_golden(write(value_.dump())).lacks(),
+            (std::vector<std::string>{"gate gradients", "path integrals"}));
 }
 
 TEST_F(GoldenFile, ThatIsNoGoldenIsRefusedInOneSentence) {
@@ -191,7 +213,10 @@ TEST_F(GoldenFile, OfAnotherModelIsRefusedInOneSentence) {
   expect_refused(longer.dump(), "128 positions");
   json wider = value_;
   wider["logit_width"] = 129;
-  for (json& s : wider["sequences"]) s["last_logits"].push_back(0.5);
+  for (json& s : wider["sequences"]) {
+    s["last_logits"].push_back(0.5);
+    s["last_logits_float32"].push_back(0.5);
+  }
   expect_refused(wider.dump(), "129 logits a row");
   json deeper = value_;
   deeper["head_gates"] = {{"shape", {1, 1}},

@@ -362,7 +362,7 @@ std::span<const ParamInfo> model_params() {
       ParamInfo{.name = "dtype",
                 .type = ParamType::kText,
                 .otherwise = Field(std::string("float32")),
-                .choices = {"float64", "float32", "bfloat16"},
+                .choices = {"float64", "float32", "bfloat16", "float16"},
                 .meaning = "What weights and activations are computed in.",
                 .example = "\"bfloat16\"",
                 .axis = false},

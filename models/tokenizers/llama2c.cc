@@ -16,7 +16,7 @@ namespace {
 
 constexpr int32_t kMaxPieceBytes = 4096;
 constexpr int32_t kFirstByteId = 3;
-constexpr int32_t kBos = 1;
+constexpr int32_t kUnknown = 0, kBos = 1, kEos = 2;
 
 /// A piece written "<0xAB>" stands for that byte.
 bool is_byte_piece(const std::string& piece, char* byte) {
@@ -75,8 +75,8 @@ class Llama2c : public TokenizerModel {
     return ids;
   }
 
-  std::unique_ptr<TokenStream> stream(bool) const override {
-    return std::make_unique<Stream>(*this);
+  std::unique_ptr<TokenStream> stream(bool skip_special) const override {
+    return std::make_unique<Stream>(*this, skip_special);
   }
 
   int64_t size() const override { return static_cast<int64_t>(pieces_.size()); }
@@ -95,12 +95,12 @@ class Llama2c : public TokenizerModel {
   /// The beginning-of-text piece writes nothing; a piece behind it, or the first, loses a space.
   class Stream : public TokenStream {
    public:
-    explicit Stream(const Llama2c& model) : model_(model) {}
+    Stream(const Llama2c& model, bool skip_special) : model_(model), skip_special_(skip_special) {}
 
     std::string push(int32_t id) override {
       if (id < 0 || id >= model_.size()) return "";
       const bool first = std::exchange(begins_, id == kBos);
-      if (id == kBos) return "";
+      if (id == kBos || (skip_special_ && (id == kUnknown || id == kEos))) return "";
       const std::string& piece = model_.pieces_[static_cast<size_t>(id)].text;
       char byte = 0;
       if (is_byte_piece(piece, &byte))
@@ -116,6 +116,7 @@ class Llama2c : public TokenizerModel {
 
    private:
     const Llama2c& model_;
+    bool skip_special_;
     bool begins_ = true;
     std::string held_;
   };

@@ -46,6 +46,8 @@ bool is_tiktoken(const std::string& path) {
 
 TokenizerModelPtr open_file(const fs::path& path) {
   const std::string file = path.string(), name = path.filename().string();
+  std::error_code ignored;
+  if (!fs::exists(path, ignored)) throw Error(file + " does not exist");
   if (name == "vocab.json" || name == "merges.txt")
     return open_vocab_merges(path.has_parent_path() ? path.parent_path().string() : ".");
   if (name.ends_with(".json")) return open_tokenizer_json(file);
@@ -71,9 +73,15 @@ TokenizerModelPtr open_folder(const fs::path& folder) {
     if (name.ends_with(".tiktoken")) tiktoken.push_back(entry.path());
     if (name.starts_with("tok") && name.ends_with(".bin")) llama2c.push_back(entry.path());
   }
-  if (!tiktoken.empty()) return open_file(*std::min_element(tiktoken.begin(), tiktoken.end()));
+  for (const auto* several : {&tiktoken, &llama2c}) {
+    if (several->size() > 1)
+      throw Error(folder.string() + " has several tokenizers, " +
+                  several->front().filename().string() + " and " +
+                  several->back().filename().string() + ": name the file");
+  }
+  if (!tiktoken.empty()) return open_file(tiktoken.front());
   if (has("vocab.txt")) return open_file(folder / "vocab.txt");
-  if (!llama2c.empty()) return open_file(*std::min_element(llama2c.begin(), llama2c.end()));
+  if (!llama2c.empty()) return open_file(llama2c.front());
   throw Error(folder.string() + " has no tokenizer: none of " + std::string(kFormats));
 }
 

@@ -146,6 +146,7 @@ TEST_F(Tokenizers, Llama2cJoinsByScoreAndWritesStrangersAsBytes) {
   EXPECT_EQ(tokenizer.decode(Ids{1, 261, 264, 3 + 0xC3, 3 + 0xA9}), "c\u00E9");
   EXPECT_EQ(tokenizer.decode(Ids{264, 3 + 0xC3}), "c\uFFFD");
   EXPECT_EQ(tokenizer.decode(Ids{-1, 264, 99999}), "c");
+  EXPECT_EQ(tokenizer.decode(Ids{1, 0, 264, 2}, true), "c");
   EXPECT_EQ(tokenizer.id_of("ab"), 260);
   StreamDecoder stream(tokenizer, false);
   EXPECT_EQ(stream.push(3 + 0xC3), "");
@@ -161,7 +162,8 @@ TEST_F(Tokenizers, Llama2cRefusesWhatIsNoSuchFile) {
   EXPECT_THAT(refusal(good.substr(0, good.size() - 1)), HasSubstr("ends behind the file"));
   EXPECT_THAT(refusal(std::string(12, '\xFF')), HasSubstr("tok.bin is no llama2.c tokenizer"));
   EXPECT_THAT(refusal(""), HasSubstr("truncated"));
-  EXPECT_THAT(error_of([&] { Tokenizer::open(folder_ / "none.bin"); }), HasSubstr("cannot open"));
+  EXPECT_THAT(error_of([&] { Tokenizer::open(folder_ / "none.bin"); }),
+              HasSubstr("none.bin does not exist"));
   EXPECT_THAT(error_of([&] { Tokenizer::open(write("weights.gguf", "x")); }),
               HasSubstr("not named as any tokenizer file"));
   fs::create_directory(folder_ / "empty");
@@ -335,6 +337,9 @@ TEST_F(Tokenizers, ReadsTheFormatsThatSayLess) {
   write("vocab.json", model["vocab"].dump());
   write("merges.txt", "#version: 0.2\nh e\nl l\nhe ll\n\u0120 w\n");
   EXPECT_THAT(Tokenizer::open(folder_).encode("hello w"), ElementsAre(258, 'o', 259));
+  write("added_tokens.json", R"({"<|endoftext|>": 260, "<|padding|>": 261, "  ": 262})");
+  EXPECT_EQ(Tokenizer::open(folder_).decode(Ids{260, 261, 262, 258}, true), "  hell");
+  fs::remove(folder_ / "added_tokens.json");
   write("merges.txt", "h e\nl x\n");
   EXPECT_THAT(error_of([&] { Tokenizer::open(folder_); }), HasSubstr("merge 2, \"l\" and \"x\""));
 
@@ -347,6 +352,9 @@ TEST_F(Tokenizers, ReadsTheFormatsThatSayLess) {
               HasSubstr("line 2 is not"));
   EXPECT_THAT(error_of([&] { Tokenizer::open(write("b.tiktoken", "YQ== 0\nYg== 0\n")); }),
               HasSubstr("the rank 0 to two tokens"));
+  for (const char* name : {"vocab.json", "merges.txt", "tokenizer.model"})
+    fs::remove(folder_ / name);
+  EXPECT_THAT(error_of([&] { Tokenizer::open(folder_); }), HasSubstr("several tokenizers"));
 
   write("vocab.txt", "[UNK]\n[CLS]\n[SEP]\nun\n##able\n!\n\xE4\xB8\xAD\n");
   const Tokenizer words = Tokenizer::open(folder_ / "vocab.txt");

@@ -2,6 +2,7 @@
 #include "models/generate.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -20,6 +21,17 @@ enum class Way { kCausal, kLlada, kDream };
 
 Way way_of(const Config& config) {
   return config.causal ? Way::kCausal : config.shifted ? Way::kDream : Way::kLlada;
+}
+
+void need_finite(const GenerateOptions& o) {
+  const std::pair<const char*, std::optional<double>> numbers[] = {{"--temperature", o.temperature},
+                                                                   {"--top-p", o.top_p},
+                                                                   {"--cfg-scale", o.cfg_scale},
+                                                                   {"--alg-temp", o.alg_temp},
+                                                                   {"--eps", o.eps}};
+  for (const auto& [name, value] : numbers) {
+    if (value && !std::isfinite(*value)) throw BadInput(std::string(name) + " is no finite number");
+  }
 }
 
 /// A flag given for a way of decoding that has no such thing would be silently without effect.
@@ -171,6 +183,7 @@ void print(const GenerateOptions& options, const Words& words, const Ids& ids, c
 int generate(const GenerateOptions& options) {
   if (options.stream && options.format == "json")
     throw BadInput("--stream prints text as it comes: it cannot be one JSON object");
+  need_finite(options);
   const Opened opened = open(options.model, options.dtype, options.compute);
   const Config& config = opened.files.config;
   const Way way = way_of(config);
@@ -186,7 +199,8 @@ int generate(const GenerateOptions& options) {
   const auto longest = static_cast<int64_t>(prompt.size()) + (config.causal ? 0 : n_new);
   if (longest > config.max_positions)
     throw BadInput("prompt and answer take " + std::to_string(longest) + " positions, " +
-                   options.model + " has " + std::to_string(config.max_positions));
+                   options.model + " has " + std::to_string(config.max_positions) +
+                   ": ask for fewer (--tokens) or shorten the prompt");
   const std::vector<int64_t> stop_ids = words.stop_ids();
   std::optional<Stream> stream;
   if (options.stream) stream.emplace(words, prompt, options.chat, stop_ids);

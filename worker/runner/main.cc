@@ -1,7 +1,9 @@
 // headcount-runner: the only program that links LibTorch. A worker daemon starts it with `serve`;
 // every other subcommand works alone.
 #include <CLI/CLI.hpp>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <string>
 
 #include "cluster/process/process.h"
@@ -32,8 +34,8 @@ void add_format(CLI::App& command, std::string& format) {
 
 void add_model(CLI::App& command, std::string& model, std::string& dtype) {
   command.add_option("--model", model, "a model directory, or builtin:NAME")->required();
-  command.add_option("--dtype", dtype, "float64, float32 or bfloat16")
-      ->check(CLI::IsMember({"float64", "float32", "bfloat16"}))
+  command.add_option("--dtype", dtype, "float64, float32, bfloat16 or float16")
+      ->check(CLI::IsMember({"float64", "float32", "bfloat16", "float16"}))
       ->capture_default_str();
 }
 
@@ -204,6 +206,7 @@ CLI::App* add_generate(CLI::App& app, Options& options) {
                    ->excludes(prompt);
   command->add_option("--ids", generate.ids, "token ids instead, separated by commas")
       ->delimiter(',')
+      ->check([](const std::string& id) { return id.empty() ? "it is empty" : ""; })
       ->excludes(prompt)
       ->excludes(file);
   command->add_flag("--chat", generate.chat,
@@ -336,7 +339,10 @@ int run_program(int argc, char** argv) {
 int main(int argc, char** argv) {
   headcount::models::keep_freed_memory();
   try {
-    return headcount::runner::run_program(argc, argv);
+    const int status = headcount::runner::run_program(argc, argv);
+    if (std::fflush(stdout) == 0 && !std::ferror(stdout)) return status;
+    std::fprintf(stderr, "headcount-runner: cannot write to stdout: %s\n", std::strerror(errno));
+    return 1;
   } catch (const headcount::runner::BadInput& error) {
     std::fprintf(stderr, "headcount-runner: %s\n", error.what());
     return 2;

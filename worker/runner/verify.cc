@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "experiments/run/quadrature.h"
 #include "models/golden.h"
@@ -37,8 +38,7 @@ struct Checked {
 };
 
 std::vector<Checked> compare(const VerifyOptions& options, const models::Model& model,
-                             const std::string& file) {
-  const models::Golden golden = input([&] { return models::read_golden(file, options.text); });
+                             const models::Golden& golden) {
   std::vector<Checked> all;
   const auto add = [&](const char* name, models::Path path) {
     for (const models::Difference& d :
@@ -51,14 +51,15 @@ std::vector<Checked> compare(const VerifyOptions& options, const models::Model& 
 }
 
 void print_json(const VerifyOptions& options, const models::ModelFiles& files,
-                const std::string& golden, const std::vector<Checked>& checked, bool agrees) {
+                const std::optional<models::Golden>& golden, const std::vector<Checked>& checked,
+                bool agrees) {
   const models::Config& config = files.config;
   ordered_json out{{"model", options.model},         {"fingerprint", models::fingerprint(files)},
                    {"family", config.family},        {"n_layers", config.n_layers},
                    {"n_heads", config.n_heads},      {"n_kv_heads", config.n_kv_heads},
                    {"d_model", config.d_model},      {"vocab_size", config.vocab_size},
                    {"tensors", files.tensors.size()}};
-  if (!golden.empty()) {
+  if (golden) {
     ordered_json rows = ordered_json::array();
     for (const Checked& c : checked)
       rows.push_back({{"path", c.path},
@@ -67,30 +68,34 @@ void print_json(const VerifyOptions& options, const models::ModelFiles& files,
                       {"tolerance", c.difference.tolerance},
                       {"sequence", c.difference.where},
                       {"holds", c.difference.holds()}});
-    out["golden"] = golden;
+    out["golden"] = golden->file;
     out["dtype"] = options.dtype;
     out["agrees"] = agrees;
     out["differences"] = std::move(rows);
+    out["not_compared"] = golden->lacks();
   }
   std::printf("%s\n", out.dump().c_str());
 }
 
 void print_text(const VerifyOptions& options, const models::ModelFiles& files,
-                const std::string& golden, const std::vector<Checked>& checked, bool agrees) {
+                const std::optional<models::Golden>& golden, const std::vector<Checked>& checked,
+                bool agrees) {
   std::printf(
       "%s is sound: %s, %lld layers of %lld heads, width %lld, %zu tensors, all finite\n%s\n",
       options.model.c_str(), files.config.family.c_str(),
       static_cast<long long>(files.config.n_layers), static_cast<long long>(files.config.n_heads),
       static_cast<long long>(files.config.d_model), files.tensors.size(),
       models::fingerprint(files).c_str());
-  if (golden.empty()) return;
-  std::printf("\nagainst %s in %s\n%-36s %-5s  %10s  %10s  at\n", golden.c_str(),
+  if (!golden) return;
+  std::printf("\nagainst %s in %s\n%-36s %-5s  %10s  %10s  at\n", golden->file.c_str(),
               options.dtype.c_str(), "largest difference of", "path", "found", "tolerance");
   for (const Checked& c : checked) {
     const models::Difference& d = c.difference;
     std::printf("%-36s %-5s  %10.3g  %10.3g  %s%s\n", d.quantity.c_str(), c.path, d.largest,
                 d.tolerance, d.where.c_str(), d.holds() ? "" : "  EXCEEDS");
   }
+  for (const std::string& what : golden->lacks())
+    std::printf("not compared: %s, which the golden does not have\n", what.c_str());
   std::printf("%s\n", agrees ? "all within tolerance" : "NOT within tolerance");
 }
 
@@ -98,9 +103,11 @@ void print_text(const VerifyOptions& options, const models::ModelFiles& files,
 
 int verify(const VerifyOptions& options) {
   const Opened opened = open(options.model, options.dtype, options.compute);
-  const std::string golden = golden_of(options, opened.files.directory);
+  const std::string file = golden_of(options, opened.files.directory);
+  std::optional<models::Golden> golden;
+  if (!file.empty()) golden = input([&] { return models::read_golden(file, options.text); });
   std::vector<Checked> checked;
-  if (!golden.empty()) checked = compare(options, opened.model, golden);
+  if (golden) checked = compare(options, opened.model, *golden);
   bool agrees = true;
   for (const Checked& c : checked) agrees = agrees && c.difference.holds();
   (options.format == "json" ? print_json : print_text)(options, opened.files, golden, checked,

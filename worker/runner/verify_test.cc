@@ -54,7 +54,11 @@ TEST_F(Verify, FindsTheModelsOwnGoldenAndAgreesWithIt) {
   const json found = json::parse(finished.out);
   EXPECT_EQ(found["golden"], model_ + "/golden.json");
   EXPECT_EQ(found["agrees"], true);
-  EXPECT_EQ(found["differences"].size(), 13u);
+  EXPECT_EQ(found["differences"].size(), 17u);
+}
+
+TEST_F(Verify, EndsWithStatusOneWhereItsAnswerIsLost) {
+  EXPECT_EQ(run(model_ + " > /dev/full").status, 1);
 }
 
 TEST_F(Verify, EndsWithStatusOneWhereTheModelIsAnother) {

@@ -41,6 +41,9 @@ class Beside {
     if (config && (*config)["add_bos_token"].boolean(false)) {
       if (const auto bos = id(text_of((*config)["bos_token"]))) before_.push_back(*bos);
     }
+    if (!special && !config) {  // GPT-2's and GPT-NeoX's own, which nothing else names then
+      for (const char* token : {"<|endoftext|>", "<|padding|>"}) mark_special_text(token);
+    }
     if (tokens_.empty()) {
       if (const auto end = vocabulary.id("<|endoftext|>"))
         tokens_.push_back(special_token("<|endoftext|>", *end));
@@ -98,24 +101,26 @@ class Beside {
     });
   }
 
-  void mark_special_token(const JsonValue& value) {
-    const std::string content = text_of(value);
-    if (content.empty()) return;
+  /// The token where it was not known as an added one before.
+  AddedToken* mark_special_text(const std::string& content) {
     for (AddedToken& token : tokens_) {
       if (token.content == content) {
         token.special = true;
-        return;
+        return nullptr;
       }
     }
     const auto known = vocabulary_.id(content);
-    if (!known) return;
-    AddedToken token = special_token(content, *known);
-    if (value.is_object()) {
-      token.lstrip = value["lstrip"].boolean(false);
-      token.rstrip = value["rstrip"].boolean(false);
-      token.single_word = value["single_word"].boolean(false);
-    }
-    tokens_.push_back(std::move(token));
+    if (!known) return nullptr;
+    return &tokens_.emplace_back(special_token(content, *known));
+  }
+
+  void mark_special_token(const JsonValue& value) {
+    const std::string content = text_of(value);
+    AddedToken* const token = content.empty() ? nullptr : mark_special_text(content);
+    if (token == nullptr || !value.is_object()) return;
+    token->lstrip = value["lstrip"].boolean(false);
+    token->rstrip = value["rstrip"].boolean(false);
+    token->single_word = value["single_word"].boolean(false);
   }
 
   const Vocabulary& vocabulary_;
