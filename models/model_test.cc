@@ -407,7 +407,7 @@ TEST(Load, RefusesWeightsThatAreNotFinite) {
     load(files, at::kFloat, at::kCPU);
     ADD_FAILURE() << "NaN weights were accepted";
   } catch (const Error& error) {
-    EXPECT_NE(std::string(error.what()).find("weight " + files.tensors[5].name + " holds NaN"),
+    EXPECT_NE(std::string(error.what()).find("weight " + files.tensors[5].stored + " holds NaN"),
               std::string::npos)
         << error.what();
   }

@@ -171,7 +171,8 @@ void read(const TensorPlace& place, std::span<const std::byte> bytes, const at::
     const at::Tensor part = target.narrow(0, row, n);
     part.copy_(from.narrow(0, row, n));
     if (!at::isfinite(part).all().item<bool>())
-      throw Error(place.file + ": weight " + place.name + " holds NaN or infinite numbers" +
+      throw Error(place.file + ": weight " + (place.stored.empty() ? place.name : place.stored) +
+                  " holds NaN or infinite numbers" +
                   (to.scalar_type() == at::kHalf ? ", or numbers too large for float16" : ""));
   }
 }

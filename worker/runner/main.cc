@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 
@@ -17,6 +18,13 @@
 
 namespace headcount::runner {
 namespace {
+
+/// CLI11's own check names a range of 300 digits.
+std::string not_negative(const std::string& text) {
+  char* end = nullptr;
+  const bool holds = std::strtod(text.c_str(), &end) >= 0 && end != text.c_str() && *end == '\0';
+  return holds ? "" : "must be 0 or more";
+}
 
 void add_compute(CLI::App& command, ComputeOptions& compute) {
   command.add_option("--device", compute.device, "cpu or cuda:N")->capture_default_str();
@@ -90,7 +98,7 @@ CLI::App* add_compare(CLI::App& app, Options& options) {
   command
       ->add_option("--tolerance", options.compare.tolerance,
                    "the largest relative L2 of any array's mean over rows")
-      ->check(CLI::NonNegativeNumber)
+      ->check(not_negative)
       ->capture_default_str();
   return command;
 }
@@ -147,7 +155,7 @@ void add_sampling(CLI::App& command, GenerateOptions& generate) {
   command
       .add_option("--temperature", generate.temperature,
                   "0: the most probable token (default 0; Dream: 0.1)")
-      ->check(CLI::NonNegativeNumber);
+      ->check(not_negative);
   command
       .add_option("--top-p", generate.top_p,
                   "causal and Dream: draw among the most probable tokens up to this sum (default "
@@ -156,7 +164,7 @@ void add_sampling(CLI::App& command, GenerateOptions& generate) {
   command
       .add_option("--top-k", generate.top_k,
                   "causal and Dream: draw among the k most probable tokens (default 0: all)")
-      ->check(CLI::NonNegativeNumber);
+      ->check(not_negative);
 }
 
 void add_unmasking(CLI::App& command, GenerateOptions& generate) {
@@ -174,7 +182,7 @@ void add_unmasking(CLI::App& command, GenerateOptions& generate) {
   command
       .add_option("--cfg-scale", generate.cfg_scale,
                   "LLaDA: guidance by the logits of the masked prompt (default 0: none)")
-      ->check(CLI::NonNegativeNumber);
+      ->check(not_negative);
   command.add_flag("--logits-eos-inf", generate.logits_eos_inf,
                    "LLaDA: never write the end-of-text token");
   command.add_flag("--confidence-eos-eot-inf", generate.confidence_eos_eot_inf,
@@ -186,7 +194,7 @@ void add_unmasking(CLI::App& command, GenerateOptions& generate) {
   command
       .add_option("--alg-temp", generate.alg_temp,
                   "Dream: draw positions from softmax(confidence / this) (default 0: the surest)")
-      ->check(CLI::NonNegativeNumber);
+      ->check(not_negative);
   command.add_option("--eps", generate.eps, "Dream: the last noise level (default 0.001)")
       ->check(CLI::Range(1e-12, 0.999));
 }
@@ -219,7 +227,7 @@ CLI::App* add_generate(CLI::App& app, Options& options) {
       ->add_option("-n,--tokens", generate.tokens,
                    "how many tokens to write: at most for a causal model (default 100), exactly "
                    "for a masked one (default 128; a built-in model: its five digits)")
-      ->check(CLI::NonNegativeNumber);
+      ->check(not_negative);
   command->add_option("--stop", generate.stop,
                       "a token, as the vocabulary writes it, that ends the answer (repeatable)");
   command->add_flag("--stream", generate.stream, "print text as it comes");

@@ -62,7 +62,10 @@ JsonValue JsonValue::parse(std::string_view text, const std::string& file) {
   try {
     document->root = Json::parse(text, unique_keys);
   } catch (const Json::exception& error) {
-    throw Error(file + " is no valid JSON: " + error.what());
+    const std::string why = error.what();  // "[json.exception...] parse error at line 1, ...: ..."
+    const size_t at = why.find("] ");
+    throw Error(file + " is no valid JSON; it may be truncated: " +
+                (at == std::string::npos ? why : why.substr(at + 2)));
   }
   const void* root = &document->root;
   return JsonValue(std::move(document), root, "");
