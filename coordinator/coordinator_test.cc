@@ -61,6 +61,8 @@ TEST_F(CoordinatorTest, AModelThatFitsNoDeviceIsRefusedBeforeAnythingIsLent) {
   }
   gone("small");
   Worker large(key("large"), {}, kVersion, 24'000'000'000);
+  while (ask("worker.list").dump().find("24000000000") == std::string::npos)
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
   ask("sweep.retry", {{"id", std::to_string(id)}});
   wait_for(id, {"finished"});
 }
