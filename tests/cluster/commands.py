@@ -61,7 +61,8 @@ def ends_of_workers(headcount):
         for name in ("idle", "until", "termed"):
             expect(cluster.workers[name].wait(60) == 0, f"{name} ended with {cluster.workers[name].returncode}: "
                                                         f"{cluster.said(name)}")
-        cluster.submit(LONG)
+        # Longer than several heartbeats, by which a running shard is seen.
+        cluster.submit(spec(rows=2048, path_samples=16, mask_probs="[0.2, 0.5, 0.8]"))
         wait_until(lambda: cluster.ask("worker", "list")["workers"] and any(
             worker["running"] for worker in cluster.ask("worker", "list")["workers"]), 60, "a shard runs")
         cluster.workers["twice"].terminate()
