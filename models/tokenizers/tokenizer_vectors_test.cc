@@ -1,31 +1,15 @@
 // Every tokenizer of ../shared against what its original library answered: ids, and text from ids,
 // whole and token by token.
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-#include <unistd.h>
-
-#include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <future>
 #include <nlohmann/json.hpp>
 
-#include "models/tokenizers/tokenizer.h"
+#include "models/tokenizers/test_tokenizers.h"
 
 namespace headcount::models {
 namespace {
 
 using nlohmann::json;
-namespace fs = std::filesystem;
-using Ids = std::vector<int32_t>;
-
-fs::path shared(const std::string& path) {
-  const char* given = std::getenv("HEADCOUNT_SHARED");
-  return fs::path(given != nullptr ? given : HEADCOUNT_SOURCE_DIR "/../shared") / "data" / path;
-}
-
-#define SKIP_WITHOUT(path) \
-  if (!fs::exists(path)) GTEST_SKIP() << (path) << " is not there"
 
 #ifdef HEADCOUNT_UNICODE
 #define SKIP_WITHOUT_UNICODE
@@ -36,13 +20,6 @@ fs::path shared(const std::string& path) {
 std::string contents(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(file), {}};
-}
-
-std::string streamed(const Tokenizer& tokenizer, const Ids& ids, bool skip) {
-  StreamDecoder decoder(tokenizer, skip);
-  std::string text;
-  for (const int32_t id : ids) text += decoder.push(id);
-  return text + decoder.finish();
 }
 
 /// A folder of this test alone.
