@@ -74,11 +74,14 @@ ModelMemory memory_of(const ModelInfo& model, const models::PassShape& pass,
 
 }  // namespace
 
-models::PassShape pass_of(const Shard& shard, bool gpu) {
+models::PassShape pass_of(const Shard& shard, const models::Config& config,
+                          const DeviceMemory& device) {
   const Kind* kind = find_kind(shard.kind);
-  models::PassShape pass{.backward = kind != nullptr && kind->gradients, .gpu = gpu};
+  models::PassShape pass{.backward = kind != nullptr && kind->gradients, .gpu = device.gpu};
   for (const Row& row : shard.rows) widen(pass, row);
   pass.micro_batch = std::min(shard.micro_batch, std::max<int64_t>(1, passes(shard).forward));
+  pass.checkpointing = pass.backward && device.bytes > 0 &&
+                       !models::fits(models::memory_plan(config, shard.dtype, pass), device.bytes);
   return pass;
 }
 

@@ -18,8 +18,9 @@ struct DeviceMemory {
   bool gpu = false;
 };
 
-/// What a shard's computation holds at once.
-models::PassShape pass_of(const Shard& shard, bool gpu);
+/// What a shard's computation holds at once on the device: checkpointed where it fits no other way.
+models::PassShape pass_of(const Shard& shard, const models::Config& config,
+                          const DeviceMemory& device);
 
 /// One model of the sweep and the most demanding pass of any stage that uses it.
 struct ModelMemory {

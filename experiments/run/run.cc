@@ -7,15 +7,6 @@
 #include "schemas/error.h"
 
 namespace headcount::experiments {
-namespace {
-
-models::PassOptions pass_options(const Shard& shard, const models::Model& model,
-                                 const DeviceMemory& device) {
-  const auto plan = models::memory_plan(model.config, shard.dtype, pass_of(shard, device.gpu));
-  return {.checkpointing = device.bytes > 0 && !models::fits(plan, device.bytes)};
-}
-
-}  // namespace
 
 Result run(const Shard& shard, const models::Model& model, const Progress& progress,
            const DeviceMemory& device) {
@@ -24,7 +15,9 @@ Result run(const Shard& shard, const models::Model& model, const Progress& progr
     throw Error("a shard of kind " + shard.kind + " has micro-batch " +
                 std::to_string(shard.micro_batch));
   if (shard.kind == "head_importance")
-    return head_importance::run(shard, model, progress, pass_options(shard, model, device));
+    return head_importance::run(
+        shard, model, progress,
+        {.checkpointing = pass_of(shard, model.config, device).checkpointing});
   if (shard.kind == "evaluate") return evaluate::run(shard, model, progress);
   throw Error("this runner does not know computations of kind \"" + shard.kind +
               "\": it and the coordinator are of different versions");

@@ -7,6 +7,7 @@
 #include <list>
 #include <string>
 
+#include "experiments/memory.h"
 #include "models/model.h"
 #include "schemas/error.h"
 
@@ -23,20 +24,21 @@ class ModelRefused : public Error {
 /// thread-safe.
 class ModelCache {
  public:
-  /// `memory_bytes`: what its models and their passes may take, nominal; 0: nobody says.
-  ModelCache(c10::Device device, uint64_t memory_bytes)
-      : device_(device), memory_bytes_(memory_bytes) {}
+  /// `memory`: what its models and their passes may take.
+  ModelCache(c10::Device device, const experiments::DeviceMemory& memory)
+      : device_(device), memory_(memory) {}
 
-  /// The model at `path` (a directory or builtin:NAME) in `dtype`. Throws ModelRefused naming path
-  /// and both fingerprints where it has another one, or saying why it cannot be loaded. The
-  /// reference holds until the next call.
-  const models::Model& get(const std::string& path, const std::string& fingerprint,
-                           const std::string& dtype);
+  /// The shard's model, which lies at `path` (a directory or builtin:NAME). Others are forgotten
+  /// where they leave no room for the shard's passes. Throws ModelRefused naming path and both
+  /// fingerprints where it has another one, or saying why it cannot be loaded, with the numbers
+  /// where not even one token fits. The reference holds until the next call.
+  const models::Model& get(const std::string& path, const Shard& shard);
+  size_t n_warm() const { return warm_.size(); }
 
  private:
-  /// Forgets what is in the way of this model. Throws ModelRefused, with the numbers, where not
-  /// even one token of it fits.
-  void make_room(const models::ModelFiles& files, const std::string& dtype);
+  void need_memory(const models::ModelFiles& files, const std::string& dtype) const;
+  /// Forgets the least recently used but the first `n_kept` until `bytes` fit beside their weights.
+  void make_room(uint64_t bytes, size_t n_kept);
 
   struct Warm {
     std::string path, fingerprint, dtype;
@@ -44,7 +46,7 @@ class ModelCache {
     models::Model model;
   };
   c10::Device device_;
-  uint64_t memory_bytes_;
+  experiments::DeviceMemory memory_;
   std::list<Warm> warm_;  // the most recently used first
 };
 

@@ -58,7 +58,7 @@ int run_shards(const RunOptions& options) {
   const c10::Device device = open_device(options.compute);
   ResultsFile results{.tag = numerics_tag(device, options.compute.threads), .results = {}};
   const experiments::DeviceMemory memory{.bytes = nominal_memory(device), .gpu = !device.is_cpu()};
-  ModelCache cache(device, memory.bytes);
+  ModelCache cache(device, memory);
   Progress progress(file.shards.size());
   for (size_t i = 0; i < file.shards.size(); ++i) {
     const Shard& shard = file.shards[i];
@@ -66,8 +66,8 @@ int run_shards(const RunOptions& options) {
     if (path == file.model_paths.end())
       throw BadInput(options.shards + " names no path for model " + shard.model.substr(0, 16));
     const auto elsewhere = moved.find(path->second);
-    const models::Model& model = cache.get(
-        elsewhere == moved.end() ? path->second : elsewhere->second, shard.model, shard.dtype);
+    const models::Model& model =
+        cache.get(elsewhere == moved.end() ? path->second : elsewhere->second, shard);
     Result result = experiments::run(
         shard, model, [&](double share) { progress.show(i, share); }, memory);
     results.results.emplace_back(key(shard), std::move(result));

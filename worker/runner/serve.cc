@@ -32,7 +32,7 @@ class Server {
         device_(parse_device(options.device)),
         memory_{.bytes = nominal_memory(device_) / static_cast<uint64_t>(options.share),
                 .gpu = !device_.is_cpu()},
-        cache_(device_, memory_.bytes) {
+        cache_(device_, memory_) {
     make_deterministic(options.threads);
     send(RunnerReady{.info = {.device = options.device,
                               .tag = numerics_tag(device_, options.threads),
@@ -85,7 +85,7 @@ class Server {
     const Clock::time_point begin = Clock::now();
     try {
       const Shard shard = decode_shard(task.shard);
-      const models::Model& model = cache_.get(task.model_path, shard.model, shard.dtype);
+      const models::Model& model = cache_.get(task.model_path, shard);
       Clock::time_point last = begin;
       const Result result = experiments::run(
           shard, model,

@@ -110,6 +110,41 @@ bool have_builtin() {
   return std::filesystem::exists(models::builtin_directory() + "/addition/config.json");
 }
 
+TEST(ModelCache, ForgetsAModelThatLeavesNoRoomForTheNextOnesPasses) {
+  if (!have_builtin()) GTEST_SKIP() << "no built-in model here";
+  const models::ModelFiles files = models::open_model(kModel);
+  Shard shard = small_shard(models::fingerprint(files)), wider = shard;
+  wider.dtype = "float64";
+  const auto total = [&](const Shard& one) {
+    return models::memory_plan(files.config, one.dtype, experiments::pass_of(one, files.config, {}))
+        .total();
+  };
+  const auto warm_with = [&](uint64_t bytes) {
+    ModelCache cache(c10::Device(c10::kCPU), {.bytes = bytes});
+    cache.get(kModel, shard);
+    cache.get(kModel, wider);
+    cache.get(kModel, wider);
+    return cache.n_warm();
+  };
+  EXPECT_EQ(warm_with(0), 2u);
+  EXPECT_EQ(warm_with(24'000'000'000), 2u);
+  const double alone = static_cast<double>(total(wider)) / models::kUsableShare;
+  EXPECT_EQ(warm_with(static_cast<uint64_t>(alone) + 1000), 1u);
+}
+
+TEST(ModelCache, RefusesAModelThatFitsNotAtAllWithTheNumbers) {
+  if (!have_builtin()) GTEST_SKIP() << "no built-in model here";
+  const Shard shard = small_shard(models::fingerprint(models::open_model(kModel)));
+  ModelCache cache(c10::Device(c10::kCPU), {.bytes = 100'000'000});
+  try {
+    cache.get(kModel, shard);
+    FAIL() << "it was loaded";
+  } catch (const ModelRefused& refused) {
+    EXPECT_NE(std::string(refused.what()).find("does not fit: float32 weights"), std::string::npos)
+        << refused.what();
+  }
+}
+
 TEST(Serve, IntroducesItselfThenComputesShardsInOrder) {
   if (!have_builtin()) GTEST_SKIP() << "no built-in model here";
   const models::ModelFiles files = models::open_model(kModel);
