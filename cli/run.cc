@@ -28,6 +28,7 @@ struct Options {
   std::string spec, root;
   std::vector<std::string> devices, model_paths;
   int workers = 1, runners = 0, threads = 1;
+  bool threads_chosen = false;
 };
 
 std::vector<std::string> worker_flags(const Options& options) {
@@ -73,7 +74,7 @@ void choose_runners(Options& options, const std::string& text, const std::string
   while (runners > 1 && refuses(runners)) runners /= 2;
   if (runners == most) return;
   options.runners = runners;
-  options.threads = std::max(options.threads, cpus / runners);
+  if (!options.threads_chosen) options.threads = cpus / runners;
   if (!quiet)
     std::cerr << "runners: " << runners << " of " << options.threads
               << " threads; more would not all hold the spec's models\n";
@@ -150,6 +151,7 @@ void add_devices(CLI::App& command, const std::shared_ptr<Options>& options) {
       ->check(CLI::Range(0, 1024));
   command
       .add_option("--threads", options->threads, "threads of a CPU runner; part of its numerics")
+      ->each([options](const std::string&) { options->threads_chosen = true; })
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
 }
