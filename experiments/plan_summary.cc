@@ -51,11 +51,22 @@ Passes importance_passes(const Shard& shard) {
           .at_least = params.quadrature == head_importance::Quadrature::kAdaptive};
 }
 
-/// Masked models see all choices of one length at once; causal ones read each.
-int64_t choice_passes(const Row& row, bool masked) {
+/// Causal models read each choice. Masked ones see all choices of one length at once, but a choice
+/// scored by drawn masks once a mask.
+int64_t choice_passes(const Row& row, const evaluate::Params& params) {
+  if (params.mask_id < 0) return static_cast<int64_t>(row.choices.size());
   std::set<size_t> lengths;
-  for (const auto& choice : row.choices) lengths.insert(choice.size());
-  return static_cast<int64_t>(masked ? lengths.size() : row.choices.size());
+  int64_t n_drawn = 0;
+  for (const auto& choice : row.choices) {
+    const bool drawn = params.mc_samples > 0 && choice.size() > 1;
+    if (drawn)
+      ++n_drawn;
+    else
+      lengths.insert(choice.size());
+  }
+  const int64_t round = std::min(evaluate::kMcStratum, params.mc_samples);
+  const int64_t n_masks = n_drawn > 0 ? (params.mc_samples + round - 1) / round * round : 0;
+  return static_cast<int64_t>(lengths.size()) + n_drawn * n_masks;
 }
 
 Passes evaluate_passes(const Shard& shard) {
@@ -63,7 +74,7 @@ Passes evaluate_passes(const Shard& shard) {
   Passes total;
   for (const auto& row : shard.rows) {
     if (params.question == evaluate::Question::kChoices) {
-      total.forward += choice_passes(row, params.mask_id >= 0);
+      total.forward += choice_passes(row, params);
     } else if (params.question == evaluate::Question::kExactMatch) {
       total.forward += std::max(1, row.span_end - row.span_begin);  // one token a pass
     } else {

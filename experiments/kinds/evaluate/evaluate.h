@@ -31,7 +31,8 @@
 
 namespace headcount::experiments::evaluate {
 
-constexpr int64_t kNumericsVersion = 1;
+/// 2: labels of a row are read at Dream's unshifted logits.
+constexpr int64_t kNumericsVersion = 2;
 /// Rows of a shard; aligned blocks.
 constexpr int64_t kBlockRows = 16;
 /// Sequences computed together on a CPU unless the spec says otherwise.
@@ -39,6 +40,8 @@ constexpr int64_t kMicroBatch = 64;
 
 /// Masks drawn for a choice of more than one token unless the spec says otherwise, and the most.
 constexpr int64_t kMcSamples = 128, kMostMcSamples = 65536;
+/// Masks of a round of the bound (models/likelihood.h); a last round is made whole.
+constexpr int64_t kMcStratum = 32;
 
 enum class Question { kMaskedCe, kNextToken, kExactMatch, kChoices };
 

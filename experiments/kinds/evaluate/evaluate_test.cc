@@ -60,6 +60,18 @@ TEST(EvaluatePlan, HowChoicesAreScoredCostsNoShard) {
                                               {"f1", std::string("micro")}})));
 }
 
+TEST(EvaluatePlan, ALongChoiceIsDrawnForInItsOwnBlockAlone) {
+  const std::vector<int32_t> labels(kBlockRows + 1, 0);
+  const auto rows = fixture::choice_rows(labels, 2);
+  auto longer = rows;
+  longer.rows.back().choices[0].push_back(3);
+  const auto plain = fixture::point(kind(), kModel, rows, {}),
+             point = fixture::point(kind(), kModel, longer, {});
+  EXPECT_EQ(key(kind().shard(point, 0)), key(kind().shard(plain, 0)));
+  EXPECT_EQ(params_of(kind().shard(plain, 1)).mc_samples, 0);
+  EXPECT_EQ(params_of(kind().shard(point, 1)).mc_samples, kMcSamples);
+}
+
 TEST(EvaluatePlan, PrunedHeadsAreSortedAndNoneIsTheModelItself) {
   const auto rows = fixture::choice_rows({0}, 2);
   const auto plain = keys(kind(), fixture::point(kind(), kCausal, rows, {}));

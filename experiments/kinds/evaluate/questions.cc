@@ -56,9 +56,9 @@ int64_t n_scored_layers(const Point& point) {
 
 bool removes_none(const Arm& arm) { return arm.which == "none" || arm.k == 0; }
 
-bool has_long_choice(const Point& point) {
+bool has_long_choice(const std::vector<Row>& rows) {
   const auto is_long = [](const std::vector<int32_t>& choice) { return choice.size() > 1; };
-  return std::any_of(point.dataset->rows.begin(), point.dataset->rows.end(), [&](const Row& row) {
+  return std::any_of(rows.begin(), rows.end(), [&](const Row& row) {
     return std::any_of(row.choices.begin(), row.choices.end(), is_long);
   });
 }
@@ -160,13 +160,14 @@ Shard shard(const Point& point, const Asked& asked, const std::vector<int64_t>& 
   }
   const Ask ask = ask_of(point, asked.question);
   if (ask != Ask::kLabels && config.masked()) params.mask_id = config.mask_id;
+  std::vector<Row> rows = block_rows(*point.dataset, block, kBlockRows, ask);
   const bool estimated = asked.question == Question::kChoices && config.masked() &&
-                         !config.causal && has_long_choice(point);
+                         !config.causal && has_long_choice(rows);
   if (estimated) params.mc_samples = get_or<int64_t>(point.values, "mc_samples", kMcSamples);
   Shard shard = blank_shard(point, "evaluate", kNumericsVersion, kMicroBatch);
   shard.params = to_fields(params);
   shard.seed = asked.question == Question::kMaskedCe || params.mc_samples > 0 ? point.seed : 0;
-  shard.rows = block_rows(*point.dataset, block, kBlockRows, ask);
+  shard.rows = std::move(rows);
   return shard;
 }
 

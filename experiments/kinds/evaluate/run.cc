@@ -220,6 +220,7 @@ void score_drawn(const Context& context, const Choices& all, size_t most,
   if (all.drawn.empty()) return;
   const models::LikelihoodOptions options{
       .mc_samples = context.params.mc_samples,
+      .stratum = kMcStratum,
       .seed = context.shard.seed,
       .micro_batch = context.shard.micro_batch,
       .gates = [&](int64_t n) { return context.gates(static_cast<size_t>(n)); },

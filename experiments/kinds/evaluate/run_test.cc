@@ -8,8 +8,10 @@
 #include <nlohmann/json.hpp>
 
 #include "experiments/kinds/evaluate/evaluate.h"
+#include "experiments/plan_summary.h"
 #include "experiments/run/batch.h"
 #include "experiments/run/test_model.h"
+#include "models/likelihood.h"
 
 namespace headcount::experiments::evaluate {
 namespace {
@@ -265,6 +267,23 @@ TEST(Evaluate, ChoicesOfSeveralTokensAreEstimatedByDrawnMasks) {
   EXPECT_NEAR(scores[1], bound, 0.05);
   EXPECT_GT(std::abs(at(ids, 5, 3) + at(ids, 6, 8) - bound), 0.1) << "one pass is as good here";
   EXPECT_EQ(array(run_quietly(shard_of(params, {row}), model), "log_prob").data, scores);
+}
+
+TEST(Evaluate, APlanCountsTheMasksThatAChoiceIsScoredBy) {
+  const models::Model model = test_model(false);
+  Row row = test_row(2);
+  row.choices = {{7, 1, 3}, {4}, {5}};
+  row.choice_at = 4;
+  Params params = params_for(model, Question::kChoices);
+  for (const int64_t mc_samples : {1, 5, 32, 40, 128}) {
+    params.mc_samples = mc_samples;
+    const models::Stretch stretch{.ids = row.ids, .begin = 4, .end = 7};
+    const auto scored = models::log_likelihoods(model, {stretch},
+                                                {.mc_samples = mc_samples, .stratum = kMcStratum});
+    EXPECT_EQ(passes(shard_of(params, {row})).forward, scored[0].n_passes + 1) << mc_samples;
+  }
+  params.mc_samples = 0;
+  EXPECT_EQ(passes(shard_of(params, {row})).forward, 2);
 }
 
 TEST(Evaluate, PrunedHeadsHaveGateZero) {

@@ -24,7 +24,8 @@
 
 namespace headcount::experiments::head_importance {
 
-constexpr int64_t kNumericsVersion = 1;
+/// 2: labels of a row are read at Dream's unshifted logits.
+constexpr int64_t kNumericsVersion = 2;
 /// Rows of a shard. Blocks are aligned: an incomplete last block is computed again when the dataset
 /// grows.
 constexpr int64_t kBlockRows = 8;
