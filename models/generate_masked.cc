@@ -127,30 +127,22 @@ void reveal(Canvas& canvas, const at::Tensor& rows, int64_t step, const std::vec
 
 /// One token into every canvas that has a mask left.
 void write_surest(const Model& model, std::vector<Canvas>& canvases, const SurestOptions& options) {
-  std::vector<Canvas*> open;
-  for (Canvas& canvas : canvases) {
-    if (!canvas.wanted.empty()) open.push_back(&canvas);
-  }
-  const auto size = static_cast<size_t>(std::max<int64_t>(options.micro_batch, 1));
-  for (size_t first = 0; first < open.size(); first += size) {
-    const size_t last = std::min(first + size, open.size());
-    const std::vector<const Canvas*> chosen(open.begin() + static_cast<std::ptrdiff_t>(first),
-                                            open.begin() + static_cast<std::ptrdiff_t>(last));
+  for_each_batch(canvases, options.micro_batch, [&](const std::vector<Canvas*>& chosen) {
     const at::Tensor gates = options.gates ? options.gates(chosen.size()) : at::Tensor();
     const std::vector<BestToken> best =
         best_tokens(model, batch_of(model, chosen), gates, options.mask_id);
     size_t at = 0;
-    for (size_t i = first; i < last; ++i) {
-      Canvas& canvas = *open[i];
+    for (Canvas* canvas : chosen) {
+      const size_t n = canvas->wanted.size();
       size_t surest = 0;
-      for (size_t s = 1; s < canvas.wanted.size(); ++s) {
+      for (size_t s = 1; s < n; ++s) {
         if (best[at + s].probability > best[at + surest].probability) surest = s;
       }
-      canvas.ids[static_cast<size_t>(canvas.wanted[surest])] = best[at + surest].token;
-      at += canvas.wanted.size();
-      canvas.wanted.erase(canvas.wanted.begin() + static_cast<std::ptrdiff_t>(surest));
+      canvas->ids[static_cast<size_t>(canvas->wanted[surest])] = best[at + surest].token;
+      canvas->wanted.erase(canvas->wanted.begin() + static_cast<std::ptrdiff_t>(surest));
+      at += n;
     }
-  }
+  });
 }
 
 }  // namespace

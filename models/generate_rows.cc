@@ -4,7 +4,6 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/argmax.h>
-#include <ATen/ops/full.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/topk.h>
@@ -19,20 +18,20 @@ namespace {
 
 constexpr int64_t kRowsAtOnce = 32;  // in float64 on the CPU: 40 MB of a vocabulary of 150000
 
-at::Tensor masked_prompt_logits(const Model& model, const std::vector<const Canvas*>& chosen,
+at::Tensor masked_prompt_logits(const Model& model, const std::vector<Canvas*>& chosen,
                                 const at::Tensor& gates) {
   std::vector<Canvas> blind;
-  std::vector<const Canvas*> places;
+  std::vector<Canvas*> places;
   for (const Canvas* canvas : chosen) {
     blind.push_back(*canvas);
     for (const int64_t i : canvas->given)
       blind.back().ids[static_cast<size_t>(i)] = static_cast<int32_t>(model.config.mask_id);
   }
-  for (const Canvas& canvas : blind) places.push_back(&canvas);
+  for (Canvas& canvas : blind) places.push_back(&canvas);
   return logits(model, batch_of(model, places), gates);
 }
 
-at::Tensor gates_of(const at::Tensor& gates, const std::vector<const Canvas*>& chosen) {
+at::Tensor gates_of(const at::Tensor& gates, const std::vector<Canvas*>& chosen) {
   if (!gates.defined()) return gates;
   std::vector<int64_t> index;
   for (const Canvas* canvas : chosen) index.push_back(static_cast<int64_t>(canvas->index));
@@ -77,46 +76,36 @@ std::vector<int64_t> masked_before(const Model& model, const Canvas& canvas, siz
   return positions;
 }
 
-Batch batch_of(const Model& model, const std::vector<const Canvas*>& canvases) {
-  size_t longest = 0;
-  for (const Canvas* canvas : canvases) longest = std::max(longest, canvas->ids.size());
-  const auto n = static_cast<int64_t>(canvases.size());
-  at::Tensor ids = at::full({n, static_cast<int64_t>(longest)}, 0, at::kLong);
-  std::vector<int64_t> lengths, sample, position;
-  for (size_t b = 0; b < canvases.size(); ++b) {
-    const Canvas& canvas = *canvases[b];
-    int64_t* row = ids.data_ptr<int64_t>() + b * longest;
-    std::copy(canvas.ids.begin(), canvas.ids.end(), row);
-    lengths.push_back(static_cast<int64_t>(canvas.ids.size()));
-    sample.insert(sample.end(), canvas.wanted.size(), static_cast<int64_t>(b));
-    position.insert(position.end(), canvas.wanted.begin(), canvas.wanted.end());
-  }
-  const at::Device device = model.weights.embedding.device();
-  const auto there = [&](const std::vector<int64_t>& v) {
-    return at::tensor(v, at::kLong).to(device);
+Batch batch_of(const Model& model, const std::vector<Canvas*>& canvases) {
+  std::vector<Example> examples;
+  std::vector<const Example*> asked;
+  for (const Canvas* canvas : canvases)
+    examples.push_back({.ids = canvas->ids,
+                        .position = {canvas->wanted.begin(), canvas->wanted.end()},
+                        .target = std::vector<int32_t>(canvas->wanted.size())});
+  for (const Example& example : examples) asked.push_back(&example);
+  return make_batch(asked, model);
+}
+
+void for_each_batch(std::vector<Canvas>& canvases, int64_t micro_batch,
+                    const std::function<void(const std::vector<Canvas*>&)>& take) {
+  std::vector<Canvas*> chosen;
+  const auto take_chosen = [&] {
+    if (!chosen.empty()) take(chosen);
+    chosen.clear();
   };
-  const auto n_wanted = static_cast<int64_t>(position.size());
-  return {.ids = ids.to(device),
-          .lengths = there(lengths),
-          .sample = there(sample),
-          .position = there(position),
-          .target = at::full({n_wanted}, 0, at::kLong).to(device),
-          .weight = at::full({n_wanted}, 1, at::kDouble).to(device)};
+  for (Canvas& canvas : canvases) {
+    if (!canvas.wanted.empty()) chosen.push_back(&canvas);
+    if (static_cast<int64_t>(chosen.size()) >= micro_batch) take_chosen();
+  }
+  take_chosen();
 }
 
 void for_each_logits(const Model& model, std::vector<Canvas>& canvases,
                      const DecodeOptions& options, double cfg_scale,
                      const std::function<void(Canvas&, const at::Tensor&)>& take) {
   const at::NoGradGuard no_grad;
-  std::vector<Canvas*> open;
-  for (Canvas& canvas : canvases) {
-    if (!canvas.wanted.empty()) open.push_back(&canvas);
-  }
-  const auto size = static_cast<size_t>(std::max<int64_t>(options.micro_batch, 1));
-  for (size_t first = 0; first < open.size(); first += size) {
-    const size_t last = std::min(first + size, open.size());
-    const std::vector<const Canvas*> chosen(open.begin() + static_cast<std::ptrdiff_t>(first),
-                                            open.begin() + static_cast<std::ptrdiff_t>(last));
+  for_each_batch(canvases, options.micro_batch, [&](const std::vector<Canvas*>& chosen) {
     const at::Tensor gates = gates_of(options.gates, chosen);
     at::Tensor rows = logits(model, batch_of(model, chosen), gates);
     if (cfg_scale > 0) {
@@ -124,12 +113,12 @@ void for_each_logits(const Model& model, std::vector<Canvas>& canvases,
       rows = blind + (rows - blind) * (cfg_scale + 1);
     }
     int64_t at = 0;
-    for (size_t i = first; i < last; ++i) {
-      const auto n = static_cast<int64_t>(open[i]->wanted.size());
-      take(*open[i], rows.narrow(0, at, n));
+    for (Canvas* canvas : chosen) {
+      const auto n = static_cast<int64_t>(canvas->wanted.size());
+      take(*canvas, rows.narrow(0, at, n));
       at += n;
     }
-  }
+  });
 }
 
 std::vector<Picked> pick_rows(

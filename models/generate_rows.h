@@ -25,7 +25,11 @@ std::vector<Canvas> open_canvases(const Model& model, const Texts& prompts,
 std::vector<int64_t> masked_before(const Model& model, const Canvas& canvas, size_t end);
 
 /// The batch of these sequences and their wanted positions, on the model's device.
-Batch batch_of(const Model& model, const std::vector<const Canvas*>& canvases);
+Batch batch_of(const Model& model, const std::vector<Canvas*>& canvases);
+
+/// Calls take(chosen) for the canvases with wanted positions, in order, micro_batch at a time.
+void for_each_batch(std::vector<Canvas>& canvases, int64_t micro_batch,
+                    const std::function<void(const std::vector<Canvas*>&)>& take);
 
 /// Calls take(canvas, logits [wanted, vocab_size]) for every canvas with wanted positions, in
 /// order.

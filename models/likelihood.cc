@@ -1,9 +1,6 @@
 #include "models/likelihood.h"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/full.h>
-#include <ATen/ops/ones.h>
-#include <ATen/ops/tensor.h>
 
 #include <algorithm>
 #include <cmath>
@@ -17,12 +14,11 @@ namespace {
 
 constexpr uint32_t kSizes = 0x80000000;  // draws from here on are rounds' sizes, below masks
 
-/// One sequence to compute and the tokens whose cross-entropies it gives, each times `weight`.
+/// One sequence to compute: the weighted log-probability of its targets is one of the stretch's
+/// values.
 struct Task {
   size_t stretch = 0;
-  std::vector<int32_t> ids;
-  std::vector<int64_t> position = {}, target = {};
-  double weight = 1;
+  Example example;
 };
 
 int64_t below(int64_t n, uint64_t seed, uint64_t sequence, uint32_t draw, uint32_t element) {
@@ -38,51 +34,26 @@ int64_t n_masks(const LikelihoodOptions& o, int64_t n) {
   return (o.mc_samples + size - 1) / size * size;
 }
 
-Task causal_task(const Stretch& s) {
-  Task task{.ids = {s.ids.begin(), s.ids.begin() + s.end - 1}};
+Example continued(const Stretch& s) {
+  Example example{.ids = {s.ids.begin(), s.ids.begin() + s.end - 1}, .position = {}, .target = {}};
   for (int64_t i = s.begin; i < s.end; ++i) {
-    task.position.push_back(i - 1);
-    task.target.push_back(s.ids[static_cast<size_t>(i)]);
+    example.position.push_back(static_cast<int32_t>(i - 1));
+    example.target.push_back(s.ids[static_cast<size_t>(i)]);
   }
-  return task;
+  return example;
 }
 
-Task masked_task(const Stretch& s, const LikelihoodOptions& o, int64_t sample, int64_t mask_id) {
+Example masked(const Stretch& s, const LikelihoodOptions& o, int64_t sample, int64_t mask_id) {
   const int64_t n = s.end - s.begin;
-  Task task{.ids = s.ids};
+  Example example{.ids = s.ids, .position = {}, .target = {}};
   for (const int64_t i : covered(o, s.sequence, sample, n)) {
-    int32_t& id = task.ids[static_cast<size_t>(s.begin + i)];
-    task.position.push_back(s.begin + i);
-    task.target.push_back(id);
+    int32_t& id = example.ids[static_cast<size_t>(s.begin + i)];
+    example.position.push_back(static_cast<int32_t>(s.begin + i));
+    example.target.push_back(id);
     id = static_cast<int32_t>(mask_id);
   }
-  task.weight = static_cast<double>(n) / static_cast<double>(task.position.size());
-  return task;
-}
-
-Batch batch_of(const std::vector<Task>& tasks, at::Device device) {
-  size_t longest = 0;
-  for (const Task& task : tasks) longest = std::max(longest, task.ids.size());
-  const auto n = static_cast<int64_t>(tasks.size());
-  at::Tensor ids = at::full({n, static_cast<int64_t>(longest)}, 0, at::kLong);
-  std::vector<int64_t> lengths, sample, position, target;
-  for (size_t b = 0; b < tasks.size(); ++b) {
-    const Task& task = tasks[b];
-    std::copy(task.ids.begin(), task.ids.end(), ids.data_ptr<int64_t>() + b * longest);
-    lengths.push_back(static_cast<int64_t>(task.ids.size()));
-    sample.insert(sample.end(), task.position.size(), static_cast<int64_t>(b));
-    position.insert(position.end(), task.position.begin(), task.position.end());
-    target.insert(target.end(), task.target.begin(), task.target.end());
-  }
-  const auto there = [&](const std::vector<int64_t>& v) {
-    return at::tensor(v, at::kLong).to(device);
-  };
-  return {.ids = ids.to(device),
-          .lengths = there(lengths),
-          .sample = there(sample),
-          .position = there(position),
-          .target = there(target),
-          .weight = at::ones({static_cast<int64_t>(target.size())}, at::kDouble).to(device)};
+  example.weight = static_cast<double>(n) / static_cast<double>(example.position.size());
+  return example;
 }
 
 /// The weighted log-probability of each task.
@@ -90,15 +61,16 @@ std::vector<double> values_of(const Model& model, const std::vector<Task>& tasks
                               const LikelihoodOptions& options) {
   const at::Tensor gates =
       options.gates ? options.gates(static_cast<int64_t>(tasks.size())) : at::Tensor();
+  std::vector<const Example*> examples;
+  for (const Task& task : tasks) examples.push_back(&task.example);
   const at::Tensor log_probs =
-      target_log_probs(model, batch_of(tasks, model.weights.embedding.device()), gates)
-          .contiguous();
+      target_log_probs(model, make_batch(examples, model), gates).contiguous();
   const double* next = log_probs.data_ptr<double>();
   std::vector<double> values;
-  for (const Task& task : tasks) {
+  for (const Example* example : examples) {
     double sum = 0;
-    for (size_t i = 0; i < task.position.size(); ++i) sum += *next++;
-    values.push_back(task.weight * sum);
+    for (size_t i = 0; i < example->position.size(); ++i) sum += *next++;
+    values.push_back(example->weight * sum);
   }
   return values;
 }
@@ -179,9 +151,8 @@ std::vector<Likelihood> log_likelihoods(const Model& model, const std::vector<St
     check(model, s, options);
     const int64_t n = config.causal ? 1 : n_masks(options, s.end - s.begin);
     for (int64_t sample = 0; sample < n; ++sample) {
-      tasks.push_back(config.causal ? causal_task(s)
-                                    : masked_task(s, options, sample, config.mask_id));
-      tasks.back().stretch = i;
+      tasks.push_back(
+          {i, config.causal ? continued(s) : masked(s, options, sample, config.mask_id)});
       if (static_cast<int64_t>(tasks.size()) >= options.micro_batch) compute();
     }
     done = i + 1;

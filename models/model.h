@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "models/batch.h"
 #include "models/files/config.h"
 
 namespace headcount::models {
@@ -60,24 +61,6 @@ Model random_model(const Config& config, uint64_t seed, at::ScalarType dtype, at
 /// A model of given weights, named and shaped as weight_shapes(config) says, in that order; they
 /// are copied where layout asks for it.
 Model make_model(const Config& config, const std::vector<at::Tensor>& weights);
-
-/// A micro-batch. Sequences may differ in length: positions at or after lengths[b] are padding,
-/// which no position attends to.
-struct Batch {
-  at::Tensor ids;      // int64 [B, T]
-  at::Tensor lengths;  // int64 [B]; undefined: all are T
-  at::Tensor sample;   // int64 [S]: which sequence each supervised position belongs to, ascending
-  at::Tensor
-      position;       // int64 [S]: where in it. Of a shifted model (Dream) the position whose token
-                      // is predicted: its logits are read one row before (row 0 for position 0)
-  at::Tensor target;  // int64 [S]: the token its logit must predict
-  bool raw_rows = false;  // position is the row of the logits themselves, of a shifted model too
-  at::Tensor weight;  // float64 [S]: J[b] = -sum_s weight[s] * CE[s] over its supervised positions
-                      // (1/n: mean; 1: sum)
-  at::Tensor time = {};  // int64 [B]: noise level of a model with n_time_steps; undefined: from
-                         // each sequence's share p of mask tokens among the positions after the
-                         // first 16, round(p * n_time_steps) - 1, at least 0
-};
 
 /// J = -loss in nats, and its derivative in every head gate.
 struct GateGradient {

@@ -1,4 +1,4 @@
-// Examples from rows, batches from examples.
+// Examples from rows, gates from numbers.
 #include "experiments/run/batch.h"
 
 #include <ATen/ops/from_blob.h>
@@ -10,14 +10,6 @@
 
 namespace headcount::experiments {
 namespace {
-
-at::Tensor on_device(const std::vector<int64_t>& values, at::IntArrayRef shape,
-                     const models::Model& model) {
-  // from_blob does not own: clone before the vector dies, then move.
-  return at::from_blob(const_cast<int64_t*>(values.data()), shape, at::TensorOptions(at::kLong))
-      .clone()
-      .to(model.weights.embedding.device());
-}
 
 at::Tensor on_device(std::span<const double> values, at::IntArrayRef shape,
                      const models::Model& model) {
@@ -86,40 +78,6 @@ void check_example(const Example& example, size_t row, const models::Config& con
       throw Error(name + "supervises position " + std::to_string(position) + " of " +
                   std::to_string(size));
   }
-}
-
-models::Batch make_batch(std::span<const Example* const> examples, const models::Model& model) {
-  HC_CHECK(!examples.empty());
-  const auto n = static_cast<int64_t>(examples.size());
-  size_t longest = 0;
-  for (const Example* example : examples) longest = std::max(longest, example->ids.size());
-  std::vector<int64_t> ids(examples.size() * longest), lengths, sample, position, target;
-  std::vector<double> weight;
-  bool padded = false;
-  for (size_t b = 0; b < examples.size(); ++b) {
-    const Example& example = *examples[b];
-    HC_CHECK(example.raw_rows == examples[0]->raw_rows);
-    std::copy(example.ids.begin(), example.ids.end(),
-              ids.begin() + static_cast<std::ptrdiff_t>(b * longest));
-    lengths.push_back(static_cast<int64_t>(example.ids.size()));
-    padded = padded || example.ids.size() < longest;
-    for (size_t s = 0; s < example.position.size(); ++s) {
-      sample.push_back(static_cast<int64_t>(b));
-      position.push_back(example.position[s]);
-      target.push_back(example.target[s]);
-      weight.push_back(example.weight);
-    }
-  }
-  const auto n_supervised = static_cast<int64_t>(sample.size());
-  models::Batch batch;
-  batch.ids = on_device(ids, {n, static_cast<int64_t>(longest)}, model);
-  if (padded) batch.lengths = on_device(lengths, {n}, model);
-  batch.sample = on_device(sample, {n_supervised}, model);
-  batch.position = on_device(position, {n_supervised}, model);
-  batch.raw_rows = examples[0]->raw_rows;
-  batch.target = on_device(target, {n_supervised}, model);
-  batch.weight = on_device(std::span<const double>(weight), {n_supervised}, model);
-  return batch;
 }
 
 at::Tensor make_gates(std::span<const double> gates, int64_t n, const models::Model& model) {

@@ -1,5 +1,5 @@
 // A row and what is asked of it, ready for the model: token ids, the positions whose logits are
-// read, the tokens they must predict; and the micro-batches made of such examples.
+// read, the tokens they must predict; and head gates for a batch of such examples.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -14,15 +14,8 @@
 
 namespace headcount::experiments {
 
-/// One sequence of the model and its supervised positions; target[i] is what the logit at
-/// position[i] must predict. J = -weight * sum of cross-entropies.
-struct Example {
-  std::vector<int32_t> ids;
-  std::vector<int32_t> position,
-      target;  // ascending positions; a position may be asked for several targets
-  double weight = 1;
-  bool raw_rows = false;  // of a shifted model (Dream) too, position is the row of the logits
-};
+using models::Example;
+using models::make_batch;
 
 /// The completion under one mask: masked positions hold `mask_id` and must predict their own
 /// tokens. `mean`: weight 1 / their number.
@@ -34,10 +27,6 @@ Example labelled_example(const Row& row, bool mean);
 /// Throws Error naming the row's place in the shard unless the model can take it: some ids, at most
 /// max_positions of them, all in the vocabulary, something to predict, all positions inside.
 void check_example(const Example& example, size_t row, const models::Config& config);
-
-/// The examples in this order as one batch on the model's device, padded to the longest. All have
-/// raw rows or none.
-models::Batch make_batch(std::span<const Example* const> examples, const models::Model& model);
 
 /// Gates of one sample a row: `gates` row-major [n, n_layers, n_heads], as a tensor on the model's
 /// device.
