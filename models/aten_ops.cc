@@ -13,6 +13,7 @@
 #include <ATen/ops/rsqrt.h>
 #include <ATen/ops/sigmoid.h>
 #include <ATen/ops/stack.h>
+#include <ATen/ops/where.h>
 
 #include <cmath>
 #include <limits>
@@ -87,7 +88,12 @@ at::Tensor heads_first(const at::Tensor& rows, int64_t sequences, int64_t n_head
   return rows.reshape({sequences, rows.size(0) / sequences, n_heads, -1}).transpose(1, 2);
 }
 
-/// The reverse.
+/// Every head `group` times: as many key and value heads as query heads.
+at::Tensor for_queries(const at::Tensor& heads, int64_t group) {
+  return heads.unsqueeze(2).expand({-1, -1, group, -1, -1}).flatten(1, 2);
+}
+
+/// The reverse of heads_first.
 at::Tensor rows_first(const at::Tensor& heads) {
   return heads.transpose(1, 2).flatten(2).flatten(0, 1);
 }
@@ -103,11 +109,11 @@ Heads heads_of(const AttentionOp& op, const Run& run) {
     return heads_first(rotate(heads, op.tables, position, c.rotary, 1), run.size, n_heads);
   };
   h.q = turned(op.q.narrow(0, run.q_begin, run.q_rows), c.n_heads, h.q_position);
-  h.k = turned(op.k.narrow(0, run.k_begin, run.k_rows), c.n_kv_heads, h.k_position)
-            .repeat_interleave(group, 1);
-  h.v = heads_first(op.v.narrow(0, run.k_begin, run.k_rows).to(h.q.scalar_type()), run.size,
-                    c.n_kv_heads)
-            .repeat_interleave(group, 1);
+  h.k = for_queries(turned(op.k.narrow(0, run.k_begin, run.k_rows), c.n_kv_heads, h.k_position),
+                    group);
+  h.v = for_queries(heads_first(op.v.narrow(0, run.k_begin, run.k_rows).to(h.q.scalar_type()),
+                                run.size, c.n_kv_heads),
+                    group);
   const at::Tensor q_at = h.q_position.reshape({run.size, 1, -1, 1}),
                    k_at = h.k_position.narrow(0, 0, n_keys);
   if (c.causal) h.seen = k_at <= q_at;
@@ -308,7 +314,9 @@ class AtenOps : public Ops {
     if (!d_logits.defined()) return;
     const at::Tensor w = weight.to(all.device()).to(all.scalar_type()).unsqueeze(1);
     const at::Tensor pull = -w * at::exp(all);
-    d_logits.copy_(pull.scatter_add(1, column, w));
+    // No scatter: on a GPU some of LibTorch's versions have none that is deterministic.
+    const at::Tensor hit = at::arange(all.size(1), column.options()) == column;
+    d_logits.copy_(at::where(hit, pull + w, pull));
   }
 
   void add_rows(const at::Tensor& from, const at::Tensor& row, at::Tensor& to) const override {

@@ -46,6 +46,13 @@ std::string kernel_driver() {
   return {};
 }
 
+/// Of 16-bit products too. LibTorch 1 has no such switch for bfloat16.
+void sum_products_in_float32(auto& context) {
+  context.setAllowFP16ReductionCuBLAS(false);
+  if constexpr (requires { context.setAllowBF16ReductionCuBLAS(false); })
+    context.setAllowBF16ReductionCuBLAS(false);
+}
+
 }  // namespace
 
 c10::Device parse_device(const std::string& name) {
@@ -84,6 +91,7 @@ void make_deterministic(int threads) {
   context.setBenchmarkCuDNN(false);
   context.setAllowTF32CuBLAS(false);
   context.setAllowTF32CuDNN(false);
+  sum_products_in_float32(context);
 }
 
 uint64_t nominal_memory(c10::Device device) {

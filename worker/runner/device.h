@@ -18,8 +18,8 @@ c10::Device parse_device(const std::string& name);
 /// float64 | float32 | bfloat16 | float16; throws Error for any other name.
 c10::ScalarType parse_dtype(const std::string& name);
 
-/// Deterministic algorithms only, no TF32, `threads` threads inside an operation and one between
-/// operations, the cuBLAS workspace fixed. Once, before the first tensor.
+/// Deterministic algorithms only, no TF32, no sums in 16 bits, `threads` threads inside an
+/// operation and one between operations, the cuBLAS workspace fixed. Once, before the first tensor.
 void make_deterministic(int threads);
 
 /// Bytes of memory the device has, nominal: the machine's (or its control group's) for the CPU. 0:
