@@ -41,8 +41,10 @@ int bench_tokenize(const Session& session, const TokenizeBench& options) {
   Json rows = Json::array();
   for (const std::string& path : options.tokenizers) {
     std::unique_ptr<models::Tokenizer> tokenizer;
-    const auto load = timed(
-        1, [&] { tokenizer = std::make_unique<models::Tokenizer>(models::Tokenizer::open(path)); });
+    const auto load = timed(1, [&] {
+      tokenizer =
+          input([&] { return std::make_unique<models::Tokenizer>(models::Tokenizer::open(path)); });
+    });
     std::vector<int32_t> ids;
     std::string back;
     const auto first = timed(1, [&] { ids = tokenizer->encode(text); });

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "schemas/error.h"
+#include "schemas/bad_input.h"
 
 namespace CLI {
 class App;
@@ -18,12 +18,6 @@ namespace headcount::cli {
 constexpr int kOk = 0;
 constexpr int kFailed = 1;
 constexpr int kBadInput = 2;
-
-/// What the user typed or wrote is wrong: exit status 2.
-class BadInput : public Error {
- public:
-  using Error::Error;
-};
 
 /// Flags every command takes, as parsed.
 struct Common {

@@ -111,7 +111,7 @@ int main(int argc, char** argv) {
   if (session.common.state.empty()) session.common.state = cli::default_state();
   try {
     return session.command();
-  } catch (const cli::BadInput& error) {
+  } catch (const BadInput& error) {
     return report(error.what(), cli::kBadInput, json);
   } catch (const std::exception& error) {
     return report(error.what(), cli::kFailed, json);

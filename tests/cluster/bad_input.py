@@ -171,6 +171,9 @@ def wrong_flags(headcount):
     for arguments, word in ((["sweeep", "list"], "sweeep"), (["worker", "start", "--runners", "many"], "runners"),
                             (["results"], "id"), (["check", "/no/such/spec.toml"], "/no/such/spec.toml"),
                             (["worker", "start", "--device", "gpu", "--key", "x"], "gpu"),
+                            (["model", "info", "/no/such/model"], "/no/such/model"),
+                            (["model", "verify", "/no/such/model"], "/no/such/model"),
+                            (["tokenize", "--tokenizer", "/no/such/model", "--text", "a"], "/no/such/model"),
                             (["worker", "start", "--idle-exit", "soon", "--key", "x"], "soon"), ([], "subcommand")):
         refused(headcount, arguments, word, status=2)
     done = subprocess.run([headcount, "check", "/no/such/spec.toml", "--format", "json"], capture_output=True, text=True)

@@ -8,15 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "schemas/error.h"
+#include "schemas/bad_input.h"
 
 namespace headcount::runner {
-
-/// Something the user named (a file, a flag's value) cannot be used.
-class BadInput : public Error {
- public:
-  using Error::Error;
-};
 
 struct ComputeOptions {
   std::string device = "cpu";

@@ -11,16 +11,6 @@
 
 namespace headcount::runner {
 
-/// Calls `read`; an Error it throws becomes BadInput.
-template <class Read>
-auto input(const Read& read) {
-  try {
-    return read();
-  } catch (const Error& error) {
-    throw BadInput(error.what());
-  }
-}
-
 /// The device, with LibTorch set up for it.
 inline c10::Device open_device(const ComputeOptions& compute) {
   make_deterministic(compute.threads);

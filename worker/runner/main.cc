@@ -351,7 +351,7 @@ int main(int argc, char** argv) {
     if (std::fflush(stdout) == 0 && !std::ferror(stdout)) return status;
     std::fprintf(stderr, "headcount-runner: cannot write to stdout: %s\n", std::strerror(errno));
     return 1;
-  } catch (const headcount::runner::BadInput& error) {
+  } catch (const headcount::BadInput& error) {
     std::fprintf(stderr, "headcount-runner: %s\n", error.what());
     return 2;
   } catch (const std::exception& error) {
