@@ -42,8 +42,8 @@ int bench_tokenize(const Session& session, const TokenizeBench& options) {
   for (const std::string& path : options.tokenizers) {
     std::unique_ptr<models::Tokenizer> tokenizer;
     const auto load = timed(1, [&] {
-      tokenizer =
-          input([&] { return std::make_unique<models::Tokenizer>(models::Tokenizer::open(path)); });
+      tokenizer = read_input(
+          [&] { return std::make_unique<models::Tokenizer>(models::Tokenizer::open(path)); });
     });
     std::vector<int32_t> ids;
     std::string back;

@@ -136,8 +136,10 @@ std::string info_text(const models::ModelFiles& files, const std::string& finger
 }
 
 int info(const Session& session, const Options& options) {
-  const models::ModelFiles files = input([&] { return models::open_model(options.directory); });
-  const std::string fingerprint = options.no_fingerprint ? "" : models::fingerprint(files);
+  const models::ModelFiles files =
+      read_input([&] { return models::open_model(options.directory); });
+  const std::string fingerprint =
+      options.no_fingerprint ? "" : read_input([&] { return models::fingerprint(files); });
   emit(session.common, session.common.json()    ? info_json(files, fingerprint).dump()
                        : session.common.quiet() ? fingerprint
                                                 : info_text(files, fingerprint));

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <iostream>
 #include <memory>
+#include <optional>
 
 #include "cli/command.h"
 #include "cli/interrupt.h"
@@ -27,13 +28,13 @@ namespace fs = std::filesystem;
 struct Options {
   std::string spec, root;
   std::vector<std::string> devices, model_paths;
-  int workers = 1, runners = 0, threads = 1;
-  bool threads_chosen = false;
+  int workers = 1, runners = 0;
+  std::optional<int> threads;
 };
 
 std::vector<std::string> worker_flags(const Options& options) {
   std::vector<std::string> flags = {"--runners", std::to_string(options.runners), "--threads",
-                                    std::to_string(options.threads)};
+                                    std::to_string(options.threads.value_or(1))};
   for (const std::string& device : options.devices) flags.insert(flags.end(), {"--device", device});
   for (const std::string& path : options.model_paths) {
     flags.insert(flags.end(), {"--model-path", path});
@@ -58,7 +59,7 @@ void choose_runners(Options& options, const std::string& text, const std::string
   const bool all_cpu = std::all_of(devices.begin(), devices.end(),
                                    [](const std::string& device) { return device == "cpu"; });
   const auto cpus = worker::usable_cpus();
-  const int most = std::max(1, cpus / options.threads);
+  const int most = std::max(1, cpus / options.threads.value_or(1));
   if (options.runners > 0 || !all_cpu || most == 1) return;
   const auto prepared = experiments::prepare(text, options.spec, root);
   if (!prepared.sweep) return;  // the coordinator says why
@@ -74,9 +75,9 @@ void choose_runners(Options& options, const std::string& text, const std::string
   while (runners > 1 && refuses(runners)) runners /= 2;
   if (runners == most) return;
   options.runners = runners;
-  if (!options.threads_chosen) options.threads = cpus / runners;
+  if (!options.threads) options.threads = cpus / runners;
   if (!quiet)
-    std::cerr << "runners: " << runners << " of " << options.threads
+    std::cerr << "runners: " << runners << " of " << *options.threads
               << " threads; more would not all hold the spec's models\n";
 }
 
@@ -150,10 +151,10 @@ void add_devices(CLI::App& command, const std::shared_ptr<Options>& options) {
                   "cores)")
       ->check(CLI::Range(0, 1024));
   command
-      .add_option("--threads", options->threads, "threads of a CPU runner; part of its numerics")
-      ->each([options](const std::string&) { options->threads_chosen = true; })
-      ->check(CLI::Range(1, 1024))
-      ->capture_default_str();
+      .add_option("--threads", options->threads,
+                  "threads of a CPU runner; part of its numerics (default: 1, more where fewer "
+                  "runners hold the models)")
+      ->check(CLI::Range(1, 1024));
 }
 
 }  // namespace

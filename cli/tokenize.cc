@@ -74,7 +74,7 @@ std::string answer(const models::Tokenizer& tokenizer, const Ids& ids) {
 }
 
 int tokenize(const Session& session, const Options& options, bool one_text) {
-  const models::Tokenizer tokenizer = input([&] { return open_tokenizer(options.tokenizer); });
+  const models::Tokenizer tokenizer = read_input([&] { return open_tokenizer(options.tokenizer); });
   const bool json = session.common.json() || options.jsonl;
   const bool to_file = !session.common.output.empty();
   std::string kept;  // a file is written whole or not at all; stdout as lines come

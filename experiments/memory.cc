@@ -39,6 +39,15 @@ class Widest {
   std::map<const datasets::Dataset*, models::PassShape> widest_;
 };
 
+/// The samples of the point's largest shard, as far as they matter to a pass of this micro-batch.
+int64_t most_samples(const Stage& stage, size_t index, const models::PassShape& pass) {
+  int64_t most = 1;
+  for (int64_t i = stage.first_shard.at(index);
+       i < stage.first_shard.at(index + 1) && most < pass.micro_batch; ++i)
+    most = std::max(most, passes(shard(stage, i)).forward);
+  return most;
+}
+
 /// The pass of a stage's point with the micro-batch asked for.
 models::PassShape pass_of(const Stage& stage, size_t index, bool gpu, Widest& widest) {
   const Point& point = stage.points[index];
@@ -47,10 +56,7 @@ models::PassShape pass_of(const Stage& stage, size_t index, bool gpu, Widest& wi
   pass.backward = stage.kind->gradients;
   pass.gpu = gpu;
   const bool known = !point.scores || !point.scores->value.empty();
-  if (known) {
-    const Shard first = shard(stage, stage.first_shard.at(index));
-    pass.micro_batch = std::min(pass.micro_batch, std::max<int64_t>(1, passes(first).forward));
-  }
+  if (known) pass.micro_batch = std::min(pass.micro_batch, most_samples(stage, index, pass));
   return pass;
 }
 
@@ -128,7 +134,7 @@ std::string refusal(const ModelMemory& model, const DeviceMemory& device) {
   return "model " + model.model + " does not fit: " +
          models::describe(model.plan, model.dtype, fitted(model.pass, model.fit), device.bytes) +
          "; choose a smaller dtype, shorter rows or a larger device" +
-         (device.gpu ? "" : ", or fewer runners a machine, which share its memory (--runners 1)");
+         ", or fewer runners on the device, which share its memory (--runners 1)";
 }
 
 StageFit fit(const Stage& stage, const std::function<DeviceMemory(const ModelInfo&)>& device) {

@@ -32,7 +32,7 @@ struct ModelMemory {
 };
 
 /// In the order of the spec; models no stage uses are left out. A micro-batch is no larger than the
-/// samples of a stage's first shard.
+/// samples of a point's largest shard.
 std::vector<ModelMemory> model_memory(const Sweep& sweep, const DeviceMemory& device);
 
 /// A line a model: its numbers against the device, and whether it fits.

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
+
 #include "experiments/test_files.h"
 
 namespace headcount::experiments {
@@ -71,6 +73,35 @@ TEST(StageFit, IsThatOfEveryPointsModelOnItsOwnDevice) {
   EXPECT_EQ(fit(stage, [](const ModelInfo&) { return DeviceMemory{}; }).micro_batch, 0);
   const StageFit none = fit(stage, [](const ModelInfo&) { return DeviceMemory{.bytes = 1}; });
   EXPECT_THAT(none.refusal, HasSubstr("model small does not fit"));
+}
+
+TEST(ModelMemory, CountsTheMasksOfALongChoiceInAnyBlock) {
+  const TestFiles files;
+  const auto batch_with = [&](const std::string& last) {
+    std::ofstream out(files.root() + "/rows.jsonl");
+    for (int i = 0; i < 17; ++i)
+      out << R"({"ids": [1, 2, 3], "choices": )" << (i < 16 ? "[[4], [5]]" : last)
+          << R"(, "label": 0})"
+          << "\n";
+    out.close();
+    const Prepared made = prepare(R"(name = "choices"
+[models.small]
+path = "masked"
+[datasets.rows]
+task = "tokens"
+path = "rows.jsonl"
+[[stage]]
+name = "scores"
+kind = "evaluate"
+dataset = "rows"
+metrics = ["accuracy"]
+)",
+                                  "x.toml", files.root());
+    EXPECT_EQ(to_string(made.problems), "");
+    return model_memory(made.sweep.value(), {})[0].pass.micro_batch;
+  };
+  EXPECT_EQ(batch_with("[[4], [5]]"), 16);
+  EXPECT_EQ(batch_with("[[4, 6], [5]]"), 64);
 }
 
 TEST(ModelMemory, ShrinksWithTheStagesMicroBatch) {

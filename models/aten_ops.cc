@@ -308,15 +308,15 @@ class AtenOps : public Ops {
 
   void cross_entropy(const at::Tensor& logits, const at::Tensor& target, const at::Tensor& weight,
                      at::Tensor& log_prob, at::Tensor& d_logits) const override {
-    const at::Tensor all = at::log_softmax(logits, -1);
+    at::Tensor all = at::log_softmax(logits, -1);
     const at::Tensor column = target.to(all.device()).unsqueeze(1);
     log_prob.copy_(all.gather(1, column).squeeze(1));
     if (!d_logits.defined()) return;
     const at::Tensor w = weight.to(all.device()).to(all.scalar_type()).unsqueeze(1);
-    const at::Tensor pull = -w * at::exp(all);
+    all.exp_().mul_(-w);
     // No scatter: on a GPU some of LibTorch's versions have none that is deterministic.
-    const at::Tensor hit = at::arange(all.size(1), column.options()) == column;
-    d_logits.copy_(at::where(hit, pull + w, pull));
+    all.add_(at::where(at::arange(all.size(1), column.options()) == column, w, 0.0));
+    d_logits.copy_(all);
   }
 
   void add_rows(const at::Tensor& from, const at::Tensor& row, at::Tensor& to) const override {

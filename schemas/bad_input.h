@@ -11,9 +11,9 @@ class BadInput : public Error {
   using Error::Error;
 };
 
-/// Calls `read`; an Error it throws becomes BadInput.
+/// Calls `read`, which opens what the user named; an Error it throws becomes BadInput.
 template <class Read>
-auto input(const Read& read) {
+decltype(auto) read_input(const Read& read) {
   try {
     return read();
   } catch (const Error& error) {

@@ -11,13 +11,6 @@
 namespace headcount::experiments {
 namespace {
 
-at::Tensor on_device(std::span<const double> values, at::IntArrayRef shape,
-                     const models::Model& model) {
-  return at::from_blob(const_cast<double*>(values.data()), shape, at::TensorOptions(at::kDouble))
-      .clone()
-      .to(model.weights.embedding.device());
-}
-
 double weight_of(size_t n_supervised, bool mean) {
   return mean ? 1 / static_cast<double>(std::max<size_t>(n_supervised, 1)) : 1;
 }
@@ -81,7 +74,12 @@ void check_example(const Example& example, size_t row, const models::Config& con
 }
 
 at::Tensor make_gates(std::span<const double> gates, int64_t n, const models::Model& model) {
-  return on_device(gates, {n, model.config.n_layers, model.config.n_heads}, model);
+  // from_blob does not own: clone before the numbers die, then move.
+  return at::from_blob(const_cast<double*>(gates.data()),
+                       {n, model.config.n_layers, model.config.n_heads},
+                       at::TensorOptions(at::kDouble))
+      .clone()
+      .to(model.weights.embedding.device());
 }
 
 std::vector<double> to_vector(const at::Tensor& tensor) {

@@ -22,16 +22,8 @@ std::string contents(const fs::path& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-/// A folder of this test alone.
-class Vectors : public testing::Test {
+class Vectors : public Tokenizers {
  protected:
-  void SetUp() override {
-    std::string name = (fs::temp_directory_path() / "headcount-tokenizers-XXXXXX").string();
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    folder_ = name;
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
   /// tokenizer.json of a folder of ../shared, unpacked where it is packed.
   fs::path tokenizer_json(const fs::path& folder) {
     if (fs::exists(folder / "tokenizer.json")) return folder / "tokenizer.json";
@@ -41,8 +33,6 @@ class Vectors : public testing::Test {
     EXPECT_EQ(std::system(command.c_str()), 0);
     return out;
   }
-
-  fs::path folder_;
 };
 
 /// Lines of vectors.jsonl or decode.jsonl, none where the file is absent.

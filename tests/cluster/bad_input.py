@@ -172,7 +172,6 @@ def wrong_flags(headcount):
                             (["results"], "id"), (["check", "/no/such/spec.toml"], "/no/such/spec.toml"),
                             (["worker", "start", "--device", "gpu", "--key", "x"], "gpu"),
                             (["model", "info", "/no/such/model"], "/no/such/model"),
-                            (["model", "verify", "/no/such/model"], "/no/such/model"),
                             (["tokenize", "--tokenizer", "/no/such/model", "--text", "a"], "/no/such/model"),
                             (["worker", "start", "--idle-exit", "soon", "--key", "x"], "soon"), ([], "subcommand")):
         refused(headcount, arguments, word, status=2)

@@ -16,6 +16,7 @@
 #include "models/cpu_kernels.h"
 #include "models/memory.h"
 #include "models/model.h"
+#include "schemas/bad_input.h"
 #include "worker/runner/bench_measure.h"
 #include "worker/runner/device.h"
 
@@ -50,8 +51,8 @@ nlohmann::ordered_json measure(const Options& o) {
   const at::NoGradGuard no_grad;
   models::keep_freed_memory();
   runner::make_deterministic(o.threads);
-  const at::Device device = runner::parse_device(o.device);
-  const at::ScalarType dtype = runner::parse_dtype(o.dtype);
+  const at::Device device = read_input([&] { return runner::parse_device(o.device); });
+  const at::ScalarType dtype = read_input([&] { return runner::parse_dtype(o.dtype); });
   const models::Config c = shape();
   const models::Model model = models::random_model(c, 1, dtype, device);
   const models::Batch batch = bench_batch(c, o.samples, kPositions, kAnswers, device);

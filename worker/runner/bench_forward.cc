@@ -11,7 +11,7 @@
 
 #include "models/cpu_kernels.h"
 #include "models/memory.h"
-#include "schemas/error.h"
+#include "schemas/bad_input.h"
 #include "worker/runner/bench.h"
 #include "worker/runner/bench_measure.h"
 #include "worker/runner/device.h"
@@ -65,11 +65,11 @@ models::ModelFiles open_layers(const Options& o) {
 
 void check(const Options& o, const models::Config& c) {
   if (o.supervised > o.tokens)
-    throw Error("--supervised is " + std::to_string(o.supervised) + " of only " +
-                std::to_string(o.tokens) + " --tokens");
+    throw BadInput("--supervised is " + std::to_string(o.supervised) + " of only " +
+                   std::to_string(o.tokens) + " --tokens");
   if (o.tokens > c.max_positions)
-    throw Error("--tokens is " + std::to_string(o.tokens) + ", the model has " +
-                std::to_string(c.max_positions) + " positions");
+    throw BadInput("--tokens is " + std::to_string(o.tokens) + ", the model has " +
+                   std::to_string(c.max_positions) + " positions");
 }
 
 struct Measured {
@@ -111,8 +111,8 @@ ordered_json report(const Options& o) {
   const at::NoGradGuard no_grad;
   models::keep_freed_memory();
   runner::make_deterministic(o.threads);
-  const at::Device device = runner::parse_device(o.device);
-  const models::ModelFiles files = open_layers(o);
+  const at::Device device = read_input([&] { return runner::parse_device(o.device); });
+  const models::ModelFiles files = read_input([&] { return open_layers(o); });
   const models::Config& c = files.config;
   check(o, c);
   const Measured found = measure_passes(o, files, device);

@@ -210,7 +210,7 @@ int generate(const GenerateOptions& options) {
                   .prompt = prompt,
                   .n_new = n_new,
                   .stream = stream ? &*stream : nullptr};
-  const Ids ids = input([&] {
+  const Ids ids = read_input([&] {
     return n_new == 0            ? prompt
            : way == Way::kCausal ? continued(task)
            : way == Way::kLlada  ? filled_as_llada(task)

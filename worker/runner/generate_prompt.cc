@@ -42,7 +42,7 @@ std::string read_prompt(const std::string& path) {
 Words::Words(const GenerateOptions& options, const models::ModelFiles& files)
     : options_(options), files_(files) {
   if (!files.tokenizer.empty())
-    tokenizer_ = input([&] { return models::Tokenizer::open(files.tokenizer); });
+    tokenizer_ = read_input([&] { return models::Tokenizer::open(files.tokenizer); });
   if (options.chat && !tokenizer_)
     throw BadInput("--chat: " + options.model + " has no tokenizer file");
   if (!options.chat && (!options.system.empty() || !options.chat_template.empty()))
@@ -77,7 +77,7 @@ std::vector<int32_t> Words::sum_ids(const std::string& text) const {
 }
 
 std::string Words::chat_text(const std::string& said) const {
-  return input([&] {
+  return read_input([&] {
     const models::ChatFormat format = models::chat_format(files_.directory, options_.chat_template);
     std::vector<models::ChatMessage> messages;
     if (!options_.system.empty()) messages.push_back({"system", options_.system});

@@ -14,7 +14,7 @@ namespace headcount::runner {
 /// The device, with LibTorch set up for it.
 inline c10::Device open_device(const ComputeOptions& compute) {
   make_deterministic(compute.threads);
-  return input([&] { return parse_device(compute.device); });
+  return read_input([&] { return parse_device(compute.device); });
 }
 
 struct Opened {
@@ -24,7 +24,7 @@ struct Opened {
 inline Opened open(const std::string& path, const std::string& dtype,
                    const ComputeOptions& compute) {
   const c10::Device device = open_device(compute);
-  return input([&] {
+  return read_input([&] {
     models::ModelFiles files = models::open_model(path);
     models::Model model = models::load(files, parse_dtype(dtype), device);
     return Opened{std::move(files), std::move(model)};

@@ -21,7 +21,7 @@ namespace evaluation = experiments::evaluate;
 using nlohmann::ordered_json;
 
 std::vector<Row> rows_of(const ProbeOptions& options, const models::Config& config) {
-  std::vector<Row> rows = input([&] { return datasets::read_tokens(options.tokens, config); });
+  std::vector<Row> rows = read_input([&] { return datasets::read_tokens(options.tokens, config); });
   datasets::assign_ids(rows);
   return rows;
 }
@@ -196,7 +196,7 @@ int gradient(const ProbeOptions& options) {
 int diagonal(const ProbeOptions& options) {
   const Opened opened = open(options.model, options.dtype, options.compute);
   importance::Params params = importance_params(opened.model.config);
-  params.quadrature = input([&] { return importance::quadrature_of(options.quadrature); });
+  params.quadrature = read_input([&] { return importance::quadrature_of(options.quadrature); });
   params.ig_steps = options.ig_steps;
   params.baseline = options.baseline;
   params.tol = options.tol;

@@ -159,6 +159,8 @@ TEST_F(Program, RefusesBadInputInOneSentenceWithStatusTwo) {
   expect_bad_input("compare " + garbage + " " + garbage, garbage);
   expect_bad_input("compare /nowhere/a /nowhere/b", "/nowhere/a");
   expect_bad_input("verify /nowhere/model", "/nowhere/model");
+  expect_bad_input("train verify /nowhere/model", "/nowhere/model");
+  expect_bad_input("bench forward --model /nowhere/model", "/nowhere/model");
   expect_bad_input("loss --model builtin:addition --tokens /nowhere/tokens", "/nowhere/tokens");
   expect_bad_input("loss --model builtin:addition --tokens " + tokens, tokens);
   expect_bad_input("loss --model builtin:addition --tokens " + garbage, garbage);

@@ -53,7 +53,7 @@ class Progress {
 
 int run_shards(const RunOptions& options) {
   const std::map<std::string, std::string> moved = moved_models(options.model_paths);
-  const ShardFile file = input([&] { return read_shard_file(options.shards); });
+  const ShardFile file = read_input([&] { return read_shard_file(options.shards); });
   if (file.shards.empty()) throw BadInput(options.shards + " holds no shards");
   const c10::Device device = open_device(options.compute);
   ResultsFile results{.tag = numerics_tag(device, options.compute.threads), .results = {}};
@@ -66,8 +66,9 @@ int run_shards(const RunOptions& options) {
     if (path == file.model_paths.end())
       throw BadInput(options.shards + " names no path for model " + shard.model.substr(0, 16));
     const auto elsewhere = moved.find(path->second);
-    const models::Model& model =
-        cache.get(elsewhere == moved.end() ? path->second : elsewhere->second, shard);
+    const models::Model& model = read_input([&]() -> const models::Model& {
+      return cache.get(elsewhere == moved.end() ? path->second : elsewhere->second, shard);
+    });
     Result result = experiments::run(
         shard, model, [&](double share) { progress.show(i, share); }, memory);
     results.results.emplace_back(key(shard), std::move(result));
@@ -80,9 +81,9 @@ int run_shards(const RunOptions& options) {
 }
 
 int compare_files(const CompareOptions& options) {
-  const ResultsFile first = input([&] { return read_results(options.first); });
-  const ResultsFile second = input([&] { return read_results(options.second); });
-  const Comparison comparison = input([&] { return compare(first, second); });
+  const ResultsFile first = read_input([&] { return read_results(options.first); });
+  const ResultsFile second = read_input([&] { return read_results(options.second); });
+  const Comparison comparison = read_input([&] { return compare(first, second); });
   std::printf("%s\n", to_json(comparison).c_str());
   bool near = comparison.only_first == 0 && comparison.only_second == 0;
   for (const ArrayDifference& a : comparison.arrays)

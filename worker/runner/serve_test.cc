@@ -110,6 +110,11 @@ bool have_builtin() {
   return std::filesystem::exists(models::builtin_directory() + "/addition/config.json");
 }
 
+/// The nominal memory of a device that just holds `bytes`.
+uint64_t device_for(uint64_t bytes) {
+  return static_cast<uint64_t>(static_cast<double>(bytes) / models::kUsableShare) + 1000;
+}
+
 TEST(ModelCache, ForgetsAModelThatLeavesNoRoomForTheNextOnesPasses) {
   if (!have_builtin()) GTEST_SKIP() << "no built-in model here";
   const models::ModelFiles files = models::open_model(kModel);
@@ -128,8 +133,28 @@ TEST(ModelCache, ForgetsAModelThatLeavesNoRoomForTheNextOnesPasses) {
   };
   EXPECT_EQ(warm_with(0), 2u);
   EXPECT_EQ(warm_with(24'000'000'000), 2u);
-  const double alone = static_cast<double>(total(wider)) / models::kUsableShare;
-  EXPECT_EQ(warm_with(static_cast<uint64_t>(alone) + 1000), 1u);
+  EXPECT_EQ(warm_with(device_for(total(wider))), 1u);
+}
+
+TEST(ModelCache, ForgetsAModelThatLeavesNoRoomForAWarmOnesLongerPasses) {
+  if (!have_builtin()) GTEST_SKIP() << "no built-in model here";
+  const models::ModelFiles files = models::open_model(kModel);
+  Shard shard = small_shard(models::fingerprint(files)), wider = shard;
+  wider.dtype = "float64";
+  const auto plan = [&](const Shard& one) {
+    return models::memory_plan(files.config, one.dtype,
+                               experiments::pass_of(one, files.config, {}));
+  };
+  const uint64_t both = plan(wider).total() + plan(shard).weights;
+  ModelCache cache(c10::Device(c10::kCPU), {.bytes = device_for(both)});
+  cache.get(kModel, shard);
+  cache.get(kModel, wider);
+  EXPECT_EQ(cache.n_warm(), 2u);
+  for (int i = 0; i < 100; ++i) wider.rows.push_back(wider.rows[0]);
+  wider.micro_batch = 101;
+  ASSERT_GT(plan(wider).total() + plan(shard).weights, both + 10000);
+  cache.get(kModel, wider);
+  EXPECT_EQ(cache.n_warm(), 1u);
 }
 
 TEST(ModelCache, RefusesAModelThatFitsNotAtAllWithTheNumbers) {

@@ -14,7 +14,7 @@
 #include "experiments/datasets/addition.h"
 #include "models/training/checkpoint.h"
 #include "models/training/masked_lm.h"
-#include "schemas/error.h"
+#include "schemas/bad_input.h"
 
 namespace headcount::runner {
 
@@ -78,9 +78,9 @@ void print(const training::TrainProgress& progress) {
 
 /// Exact match of a saved model on problems of the test split, by greedy unmasking in float32.
 void verify(const std::string& path, int64_t n_rows) {
-  const models::ModelFiles files = models::open_model(path);
+  const models::ModelFiles files = read_input([&] { return models::open_model(path); });
   if (files.config.vocab_size != addition::kVocabSize || files.config.mask_id != addition::kMask)
-    throw Error(path + " is no model of the addition task: its vocabulary is another");
+    throw BadInput(path + " is no model of the addition task: its vocabulary is another");
   const models::Model model = models::load(files, at::kFloat, at::kCPU);
   const int64_t exact = training::count_exact(model, rows_of(addition::Split::kTest, kHeldOutSeed),
                                               n_rows, addition::kPromptSize, kRowSize);

@@ -42,7 +42,7 @@ std::vector<Checked> compare(const VerifyOptions& options, const models::Model& 
   std::vector<Checked> all;
   const auto add = [&](const char* name, models::Path path) {
     for (const models::Difference& d :
-         input([&] { return models::compare(model, golden, rule(64), rule(8), path); }))
+         read_input([&] { return models::compare(model, golden, rule(64), rule(8), path); }))
       all.push_back({name, d});
   };
   add("fast", models::Path::kFast);
@@ -105,7 +105,7 @@ int verify(const VerifyOptions& options) {
   const Opened opened = open(options.model, options.dtype, options.compute);
   const std::string file = golden_of(options, opened.files.directory);
   std::optional<models::Golden> golden;
-  if (!file.empty()) golden = input([&] { return models::read_golden(file, options.text); });
+  if (!file.empty()) golden = read_input([&] { return models::read_golden(file, options.text); });
   std::vector<Checked> checked;
   if (golden) checked = compare(options, opened.model, *golden);
   bool agrees = true;

@@ -31,7 +31,7 @@
 
 namespace headcount::experiments::evaluate {
 
-/// 2: labels of a row are read at Dream's unshifted logits.
+/// 2: labels of a row are read at Dream's unshifted logits; a GPU sums 16-bit products in float32.
 constexpr int64_t kNumericsVersion = 2;
 /// Rows of a shard; aligned blocks.
 constexpr int64_t kBlockRows = 16;

@@ -24,7 +24,7 @@
 
 namespace headcount::experiments::head_importance {
 
-/// 2: labels of a row are read at Dream's unshifted logits.
+/// 2: labels of a row are read at Dream's unshifted logits; a GPU sums 16-bit products in float32.
 constexpr int64_t kNumericsVersion = 2;
 /// Rows of a shard. Blocks are aligned: an incomplete last block is computed again when the dataset
 /// grows.
