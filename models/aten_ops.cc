@@ -180,6 +180,15 @@ Activated activated(Activation activation, const at::Tensor& x, bool with_slope)
   return {};
 }
 
+/// Calls work(first, count) for blocks of an MLP's rows, so that what it holds for an instant stays
+/// small (counted in files/memory_plan.cc).
+template <class Work>
+void for_blocks(const at::Tensor& rows, const Work& work) {
+  constexpr int64_t kMostActive = 8 << 20;
+  const int64_t n = rows.size(0), step = std::max<int64_t>(1, kMostActive / rows.size(1));
+  for (int64_t first = 0; first < n; first += step) work(first, std::min(step, n - first));
+}
+
 class AtenOps : public Ops {
  public:
   explicit AtenOps(bool fused) : fused_(fused && has_fused_attention()) {}
@@ -213,18 +222,24 @@ class AtenOps : public Ops {
 
   void activate(const Config& config, const at::Tensor& in, at::Tensor& out) const override {
     const int64_t d = out.size(1);
-    const at::Tensor w = in.to(wide(out.scalar_type()));
-    const at::Tensor value = activated(config.activation, w.narrow(1, 0, d), false).value;
-    out.copy_(config.gated_mlp ? value * w.narrow(1, d, d) : value);
+    for_blocks(out, [&](int64_t row, int64_t n) {
+      const at::Tensor w = in.narrow(0, row, n).to(wide(out.scalar_type()));
+      const at::Tensor value = activated(config.activation, w.narrow(1, 0, d), false).value;
+      out.narrow(0, row, n).copy_(config.gated_mlp ? value * w.narrow(1, d, d) : value);
+    });
   }
 
   void activate_backward(const Config& config, const at::Tensor& d_out, const at::Tensor& in,
                          at::Tensor& d_in) const override {
     const int64_t d = d_out.size(1);
-    const at::Tensor w = in.to(wide(d_out.scalar_type())), grad = d_out.to(w.scalar_type());
-    const auto [value, slope] = activated(config.activation, w.narrow(1, 0, d), true);
-    d_in.narrow(1, 0, d).copy_(config.gated_mlp ? grad * w.narrow(1, d, d) * slope : grad * slope);
-    if (config.gated_mlp) d_in.narrow(1, d, d).copy_(grad * value);
+    for_blocks(d_out, [&](int64_t row, int64_t n) {
+      const at::Tensor w = in.narrow(0, row, n).to(wide(d_out.scalar_type()));
+      const at::Tensor grad = d_out.narrow(0, row, n).to(w.scalar_type());
+      const auto [value, slope] = activated(config.activation, w.narrow(1, 0, d), true);
+      const at::Tensor to = d_in.narrow(0, row, n);
+      to.narrow(1, 0, d).copy_(config.gated_mlp ? grad * w.narrow(1, d, d) * slope : grad * slope);
+      if (config.gated_mlp) to.narrow(1, d, d).copy_(grad * value);
+    });
   }
 
   void attention(const AttentionOp& op, at::Tensor& z, at::Tensor& gated,

@@ -228,8 +228,8 @@ class CpuOps : public Ops {
 const Ops& ops_for(const at::Tensor& like) {
   static const CpuOps cpu;
   const bool has_loops = like.device().is_cpu() && like.scalar_type() != at::kHalf;
-  if (has_loops && !fuses_attention(like)) return cpu;
-  return aten_ops(fuses_attention(like));
+  const bool fused = fuses_attention(like.device());
+  return has_loops && !fused ? cpu : aten_ops(fused);
 }
 
 }  // namespace headcount::models

@@ -18,18 +18,18 @@ namespace headcount::models {
 
 bool has_fused_attention() { return TORCH_VERSION_MAJOR >= 2; }
 
-bool fuses_attention(const at::Tensor& like) {
+bool fuses_attention(at::Device device) {
   static const char* const asked = std::getenv("HEADCOUNT_FUSED_ATTENTION");
   const std::string wish = asked == nullptr ? "" : asked;
-  return has_fused_attention() && wish != "0" && (!like.device().is_cpu() || wish == "1");
+  return has_fused_attention() && wish != "0" && (!device.is_cpu() || wish == "1");
 }
 
 #if TORCH_VERSION_MAJOR >= 2
 
 at::Tensor fused_attention(const FusedAttention& op) {
-  const c10::optional<at::Tensor> seen =
-      op.seen.defined() ? c10::optional<at::Tensor>(op.seen) : c10::nullopt;
-  return at::scaled_dot_product_attention(op.q, op.k, op.v, seen, 0.0, op.causal);
+  if (!op.seen.defined())
+    return at::scaled_dot_product_attention(op.q, op.k, op.v, {}, 0.0, op.causal);
+  return at::scaled_dot_product_attention(op.q, op.k, op.v, op.seen, 0.0, op.causal);
 }
 
 FusedDerivatives fused_attention_backward(const FusedAttention& op, const at::Tensor& d_out) {

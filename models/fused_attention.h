@@ -6,9 +6,9 @@
 
 namespace headcount::models {
 
-/// Whether the ops for such a tensor use it: LibTorch 2 has it, and the tensor is on a GPU or
+/// Whether it is used on such a device: LibTorch 2 has it, and the device is a GPU or
 /// HEADCOUNT_FUSED_ATTENTION is 1 (0: nowhere).
-bool fuses_attention(const at::Tensor& like);
+bool fuses_attention(at::Device device);
 
 /// Whether this LibTorch has it at all.
 bool has_fused_attention();

@@ -58,7 +58,7 @@ class Ops {
   virtual void attention(const AttentionOp& op, at::Tensor& z, at::Tensor& gated,
                          at::Tensor& log_sum) const = 0;
   /// From d_gated: d_q, d_k, d_v shaped as q, k, v (rows may be strided) and d_gate float64 [B,
-  /// n_heads] on the CPU.
+  /// n_heads], on their device.
   virtual void attention_backward(const AttentionOp& op, const at::Tensor& z,
                                   const at::Tensor& log_sum, const at::Tensor& d_gated,
                                   at::Tensor& d_q, at::Tensor& d_k, at::Tensor& d_v,

@@ -13,9 +13,9 @@
 namespace headcount::models {
 namespace {
 
-// models/aten_ops.cc cuts attention into runs of at most so many scores; four tensors of them live
-// at once in its backward pass, two in its forward pass.
-constexpr int64_t kMostScores = 64 << 20;
+// models/aten_ops.cc cuts attention into runs of at most so many scores, and an MLP's activations
+// into blocks of at most so many numbers.
+constexpr int64_t kMostScores = 64 << 20, kMostActive = 8 << 20;
 
 /// What LibTorch, the allocator's rounding and products' workspaces take beside: measured as the
 /// difference between this count and the peak of real passes.
@@ -44,6 +44,19 @@ int64_t scratch_bytes(const Config& c, const Sizes& s, bool backward) {
   // Per-head norms copy q and k, and their derivatives.
   const int64_t head_norms = c.qk_norm ? (backward ? 4 : 2) * (d_attn + d_kv) : 0;
   return s.narrow * ((backward ? std::max(forward, way_back) : forward) + head_norms);
+}
+
+/// What plain operations hold for an instant, in all: a run's heads and one block of an MLP's
+/// activations in the wide dtype, counted where aten_ops.cc makes them; and a run's scores where
+/// attention is not fused.
+int64_t instant_bytes(const Config& c, const Sizes& s, const PassShape& pass, bool fused) {
+  const int64_t length = std::max<int64_t>(1, pass.length), tokens = pass.micro_batch * length;
+  const int64_t run = std::min(tokens, std::max(length, kMostScores / c.n_heads / length));
+  const int64_t heads = (pass.backward ? 16 : 8) * run * c.n_heads * c.d_head;
+  const int64_t scores = fused ? 0 : (pass.backward ? 4 : 2) * run * c.n_heads * length;
+  const int64_t active =
+      (pass.backward ? 9 : 4) * std::min(tokens * c.d_mlp, std::max(kMostActive, c.d_mlp));
+  return s.broad * (heads + scores + active);
 }
 
 std::string gigabytes(uint64_t bytes) {
@@ -83,13 +96,9 @@ MemoryPlan memory_plan(const Config& c, const std::string& dtype, const PassShap
   } else if (pass.backward) {
     layers *= c.n_layers;
   }
-  int64_t scores = 0;
-  if (pass.gpu) {
-    const int64_t all = pass.micro_batch * c.n_heads * pass.length * pass.length;
-    const int64_t smallest = c.n_heads * pass.length * pass.length;
-    const int64_t at_once = std::min(all, std::max(kMostScores, smallest));
-    scores = (pass.backward ? 4 : 2) * at_once * s.broad;
-  }
+  const bool plain = pass.gpu || dtype == "float16";  // of which a CPU has no loops
+  const bool fused = pass.gpu && s.broad == 4;        // LibTorch's is none in float64
+  const int64_t instant = plain ? instant_bytes(c, s, pass, fused) : 0;
   // Logits and, where they are not overwritten, their derivatives; a GPU's plain cross-entropy
   // holds two more of them.
   const int64_t derivative = pass.backward && s.narrow != s.broad ? s.narrow : 0;
@@ -97,7 +106,7 @@ MemoryPlan memory_plan(const Config& c, const std::string& dtype, const PassShap
   // The widened slice of a 16-bit model's head.
   const int64_t head = s.narrow < 4 ? std::min<int64_t>(c.vocab_size, 4096) * c.d_model * 4 : 0;
   return {.weights = static_cast<uint64_t>(parameter_count(c) * s.narrow),
-          .activations = static_cast<uint64_t>(tokens * (layers + scratch) + scores) + kFixedBytes,
+          .activations = static_cast<uint64_t>(tokens * (layers + scratch) + instant) + kFixedBytes,
           .logits = static_cast<uint64_t>(supervised * c.vocab_size * per_logit + head)};
 }
 

@@ -23,7 +23,7 @@ struct PassShape {
   int64_t supervised = 0;      // positions per sequence whose logits are computed
   bool backward = false;       // gate gradients too: every layer's activations are kept
   bool checkpointing = false;  // ... only its input; the rest is computed again on the way back
-  bool gpu = false;            // plain ATen operations, which hold attention scores in memory
+  bool gpu = false;            // plain ATen operations and LibTorch's fused attention
 };
 
 struct MemoryPlan {

@@ -98,6 +98,16 @@ TEST(MemoryPlan, GrowsWithEveryDimension) {
   EXPECT_GT(memory_plan(dream_7b(), "bfloat16", more).total(), base);
 }
 
+TEST(MemoryPlan, AGpusFusedAttentionHoldsNoScores) {
+  PassShape pass = gradient_of(16384);
+  pass.gpu = true;
+  const auto scores = static_cast<uint64_t>(dream_7b().n_heads * pass.length * pass.length);
+  PassShape checkpointed = pass;
+  checkpointed.checkpointing = true;
+  EXPECT_LT(memory_plan(dream_7b(), "bfloat16", checkpointed).activations, 4 * scores);
+  EXPECT_GT(memory_plan(dream_7b(), "float64", checkpointed).activations, 4 * 8 * scores);
+}
+
 TEST(MemoryPlan, HalvesTheMicroBatchUntilItFits) {
   for (const uint64_t nominal : {24 * kGB, 48 * kGB, 80 * kGB, 141 * kGB}) {
     PassShape pass = gradient_of(512);

@@ -75,6 +75,7 @@ void check(const Options& o, const models::Config& c) {
 struct Measured {
   double load_s = 0;
   int64_t load_peak_bytes = 0, loaded_bytes = 0, peak_bytes = 0;
+  uint64_t device_bytes = 0;  // LibTorch gives nothing back: the most it held
   Times forward, pass;
   double score = 0, largest_gradient = 0;
 };
@@ -102,6 +103,7 @@ Measured measure_passes(const Options& o, const models::ModelFiles& files, at::D
   std::fprintf(stderr, "forward + backward in %.1f s\n", found.pass.wall.front());
   found.forward = time_calls(o.repeats, [&] { models::score(model, batch, gates); });
   found.peak_bytes = status_bytes("VmHWM");
+  found.device_bytes = runner::used_memory(device);
   found.score = gradient.score.mean().item<double>();
   found.largest_gradient = gradient.grad.abs().max().item<double>();
   return found;
@@ -145,6 +147,7 @@ ordered_json report(const Options& o) {
           {"rss_peak_loading_bytes", found.load_peak_bytes},
           {"rss_loaded_bytes", found.loaded_bytes},
           {"rss_peak_bytes", found.peak_bytes},
+          {"device_peak_bytes", device.is_cpu() ? nullptr : ordered_json(found.device_bytes)},
           {"useful_tflop_per_pass", tflop},
           {"useful_gflops", 1000 * tflop / seconds},
           {"best_product_gflops", best},

@@ -3,6 +3,7 @@
 
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
+#include <c10/core/DeviceGuard.h>
 #include <dlfcn.h>
 
 #include <cstdlib>
@@ -46,11 +47,13 @@ std::string kernel_driver() {
   return {};
 }
 
-/// Of 16-bit products too. LibTorch 1 has no such switch for bfloat16.
-void sum_products_in_float32(auto& context) {
-  context.setAllowFP16ReductionCuBLAS(false);
+/// Switches that LibTorch 1 lacks.
+void set_newer_switches(auto& context) {
   if constexpr (requires { context.setAllowBF16ReductionCuBLAS(false); })
     context.setAllowBF16ReductionCuBLAS(false);
+  // Deterministic mode would write NaN into every fresh buffer: as much again as the passes write.
+  if constexpr (requires { context.setDeterministicFillUninitializedMemory(false); })
+    context.setDeterministicFillUninitializedMemory(false);
 }
 
 }  // namespace
@@ -91,7 +94,8 @@ void make_deterministic(int threads) {
   context.setBenchmarkCuDNN(false);
   context.setAllowTF32CuBLAS(false);
   context.setAllowTF32CuDNN(false);
-  sum_products_in_float32(context);
+  context.setAllowFP16ReductionCuBLAS(false);
+  set_newer_switches(context);
 }
 
 uint64_t nominal_memory(c10::Device device) {
@@ -102,6 +106,14 @@ uint64_t nominal_memory(c10::Device device) {
   size_t bytes = 0;
   if (!init || !total || init(0) != 0 || total(&bytes, device.index()) != 0) return 0;
   return bytes;
+}
+
+uint64_t used_memory(c10::Device device) {
+  if (device.is_cpu()) return 0;
+  const c10::DeviceGuard current(device);
+  const auto ask = function<int(size_t*, size_t*)>("libcudart.so", "cudaMemGetInfo");
+  size_t free = 0, total = 0;
+  return ask && ask(&free, &total) == 0 ? total - free : 0;
 }
 
 CudaInfo cuda_info() {

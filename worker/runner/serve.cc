@@ -124,8 +124,9 @@ Cause cause_of(const std::exception& error) {
   // LibTorch throws one class for everything; its messages are what tells memory and device errors
   // apart.
   const std::string text = error.what();
-  for (const char* sign :
-       {"out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED"}) {
+  // cuBLAS cannot be initialised on a GPU that is full.
+  for (const char* sign : {"out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED",
+                           "CUBLAS_STATUS_NOT_INITIALIZED"}) {
     if (text.find(sign) != std::string::npos) return Cause::kOutOfMemory;
   }
   for (const char* sign : {"CUDA error", "CUBLAS_STATUS", "device-side assert"}) {

@@ -10,6 +10,7 @@
 #include <fstream>
 
 #include "models/cpu_kernels.h"
+#include "models/fused_attention.h"
 #include "worker/runner/device.h"
 
 namespace headcount::runner {
@@ -76,6 +77,13 @@ std::string libtorch_version() {
   return version.substr(0, version.find('+'));
 }
 
+/// Where HEADCOUNT_FUSED_ATTENTION asks for what is not usual on the device.
+std::string unusual_attention(const c10::Device& device) {
+  const bool usual = models::has_fused_attention() && !device.is_cpu();
+  const bool fused = models::fuses_attention(device);
+  return fused == usual ? "" : fused ? "-fused" : "-plain";
+}
+
 }  // namespace
 
 CpuNumerics cpu_numerics() {
@@ -107,7 +115,8 @@ std::string numerics_tag(const c10::Device& device, int threads) {
     const CudaDevice gpu =
         index < cuda.devices.size() ? cuda.devices[index] : CudaDevice{"unknown", ""};
     return clean("cuda-" + gpu.name + "-sm" + gpu.capability + "-libtorch" + libtorch_version() +
-                 "-cuda" + cuda.runtime + "-cublas" + cuda.cublas + "-driver" + cuda.driver);
+                 "-cuda" + cuda.runtime + "-cublas" + cuda.cublas + "-driver" + cuda.driver +
+                 unusual_attention(device));
   }
   const CpuNumerics cpu = cpu_numerics();
   std::string tag = "cpu-" + cpu.vendor + "-" + std::to_string(cpu.family) + "." +
@@ -117,7 +126,7 @@ std::string numerics_tag(const c10::Device& device, int threads) {
   tag += "-aten." + cpu.aten_kernels + "-own." + models::cpu_kernels<float>().name + "-t" +
          std::to_string(threads) + "-libtorch" + cpu.libtorch + "-" + cpu.blas;
   if (!cpu.onednn.empty()) tag += "-onednn" + cpu.onednn;
-  return clean(tag);
+  return clean(tag + unusual_attention(device));
 }
 
 }  // namespace headcount::runner

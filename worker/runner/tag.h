@@ -26,7 +26,8 @@ CpuNumerics cpu_numerics();
 /// versions:
 /// cpu-AuthenticAMD-25.17.1-openblas.Cooperlake-onednn.avx512_core_bf16-aten.AVX2-own.avx512-t1-
 /// libtorch1.13.0-openblas0.3.21-onednn2.6.3. CUDA: device, capability, versions:
-/// cuda-NVIDIA_H200-sm9.0-libtorch2.4.0-cuda12.4-cublas12.4.5-driver550.54.15.
+/// cuda-NVIDIA_H200-sm9.0-libtorch2.4.0-cuda12.4-cublas12.4.5-driver550.54.15. Attention that is
+/// fused where it usually is not (models/fused_attention.h), or not where it is, ends it.
 std::string numerics_tag(const c10::Device& device, int threads);
 
 }  // namespace headcount::runner
