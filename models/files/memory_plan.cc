@@ -52,7 +52,7 @@ int64_t scratch_bytes(const Config& c, const Sizes& s, bool backward) {
 int64_t instant_bytes(const Config& c, const Sizes& s, const PassShape& pass, bool fused) {
   const int64_t length = std::max<int64_t>(1, pass.length), tokens = pass.micro_batch * length;
   const int64_t run = std::min(tokens, std::max(length, kMostScores / c.n_heads / length));
-  const int64_t heads = (pass.backward ? 16 : 8) * run * c.n_heads * c.d_head;
+  const int64_t heads = (pass.backward ? 11 : 8) * run * c.n_heads * c.d_head;
   const int64_t scores = fused ? 0 : (pass.backward ? 4 : 2) * run * c.n_heads * length;
   const int64_t active =
       (pass.backward ? 9 : 4) * std::min(tokens * c.d_mlp, std::max(kMostActive, c.d_mlp));
