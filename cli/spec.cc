@@ -293,7 +293,7 @@ void add_spec_commands(CLI::App& app, Session& session) {
       ->add_option("--device-memory", options->device_memory,
                    "plan for a device of that memory, as 24GB or 80GiB (default: this machine's)")
       ->type_name("SIZE");
-  planned->add_flag("--gpu", options->gpu, "that device is a GPU: it holds attention scores too");
+  planned->add_flag("--gpu", options->gpu, "that device is a GPU, whose passes hold a little more");
   add_output(*planned, session, {"text", "json", "quiet"});
   add_state(*planned, session);
 

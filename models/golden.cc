@@ -166,7 +166,7 @@ void read_padded(const Node& node, int64_t width, Golden& golden) {
     s.name = "padded row " + std::to_string(row);
     s.is_float32 = true;
     const std::vector<int64_t> padded = ids[row].indices(kAnyToken), mask = masks[row].indices(2);
-    if (mask.size() != padded.size() || !std::is_sorted(mask.begin(), mask.end()) ||
+    if (mask.empty() || mask.size() != padded.size() || !std::is_sorted(mask.begin(), mask.end()) ||
         mask.back() == 0)
       masks[row].wrong("does not say where its row begins");
     const auto n_padding = std::count(mask.begin(), mask.end(), 0);

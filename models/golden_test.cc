@@ -170,6 +170,10 @@ TEST_F(GoldenFile, OfACausalModelHoldsRowsPaddedOnTheLeft) {
   for (const Difference& d : differences(value_))
     EXPECT_EQ(d.holds(), d.quantity != "logits in float32") << d.quantity;
   expect_refused("/left_padded_batch/attention_mask/0/39", 0, "attention_mask[0]");
+  json empty = value_;
+  empty["left_padded_batch"]["input_ids"][0] = json::array();
+  empty["left_padded_batch"]["attention_mask"][0] = json::array();
+  expect_refused(empty.dump(), "attention_mask[0]");
 }
 
 TEST_F(GoldenFile, SaysWhatItLacks) {
