@@ -76,7 +76,8 @@ class Loop {
   void submitted(const Submission& submission, PlanDone done);
   void advance();
   bool bind(LiveSweep& sweep);
-  std::string tag_for(const experiments::Sweep& plan, const experiments::ModelInfo& model,
+  bool waits(const ModelSpec& model, const std::vector<TagView>& connected) const;
+  std::string tag_for(const experiments::Sweep& plan, const ModelSpec& model,
                       const std::vector<TagView>& connected) const;
   experiments::DeviceMemory memory_of(const std::string& tag,
                                       const std::vector<TagView>& connected) const;

@@ -251,6 +251,28 @@ TEST_F(CoordinatorTest, ANewSweepTriesAgainWhatFailedForAnEarlierOne) {
   for (const auto& stage : status.at("stages")) EXPECT_EQ(stage.at("quarantined"), 0);
 }
 
+TEST_F(CoordinatorTest, ASweepThatWaitsForAGpuHoldsUpNoOther) {
+  const fs::path rows = fs::path(state) / "rows.jsonl";
+  std::ofstream out(rows);
+  for (int i = 0; i < 20'000; ++i)
+    out << R"({"ids": [1], "choices": [[2], [3]], "label": 0})"
+        << "\n";
+  out.close();
+  // Thousands of shards, all of which are looked at to see whether a device holds them.
+  const std::string choices =
+      "kind = \"evaluate\"\ndataset = \"rows\"\nmetrics = [\"accuracy\"]\nmicro_batch = 4096\n"
+      "mc_samples = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]\n";
+  Worker worker(key("node-1"));
+  const int64_t waiting = submit(
+      "name = \"waiting\"\n[models.here]\npath = \"masked\"\n[models.there]\npath = "
+      "\"masked\"\nnumerics = \"cuda-nobody-has\"\n[datasets.rows]\ntask = \"tokens\"\n"
+      "path = \"" +
+      rows.string() + "\"\n[[stage]]\nname = \"here\"\nmodel = \"here\"\n" + choices +
+      "[[stage]]\nname = \"there\"\nmodel = \"there\"\n" + choices);
+  EXPECT_EQ(wait_for(submit(kSpec), {"finished", "stopped"}).at("state"), "finished");
+  EXPECT_EQ(ask("sweep.status", which(waiting)).at("state"), "running");
+}
+
 TEST_F(CoordinatorTest, AStageOfBoundAndUnboundModelsHasOneSetOfColumns) {
   std::string spec = kSpec;
   spec.replace(spec.find("[datasets.train]"), 0,

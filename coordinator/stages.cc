@@ -244,11 +244,13 @@ bool Loop::bind(LiveSweep& sweep) {
   const std::vector<TagView> connected = scheduler_.tags();
   std::map<std::string, std::string> tags;  // by model
   for (const auto& [model, tag] : store_.bindings(sweep.id)) tags[model] = tag;
-  for (const auto& model : sweep.plan->models) {
-    if (tags.contains(model->name)) continue;
-    const std::string tag = tag_for(*sweep.plan, *model, connected);
-    if (tag.empty()) return false;
-    tags[model->name] = tag;
+  const auto& models = sweep.plan->spec.models;
+  // Whoever waits is asked at every turn: no device is tried before all have stopped waiting.
+  for (const ModelSpec& model : models) {
+    if (!tags.contains(model.name) && waits(model, connected)) return false;
+  }
+  for (const ModelSpec& model : models) {
+    if (!tags.contains(model.name)) tags[model.name] = tag_for(*sweep.plan, model, connected);
   }
   for (const TagView& one : connected) {
     if (one.memory_bytes > 0)
@@ -277,26 +279,29 @@ bool Loop::bind(LiveSweep& sweep) {
   return true;
 }
 
-// The tag the spec names, else the first connected one whose devices hold the model. Empty: wait
-// for a worker; a GPU's memory must be known, for it decides what is computed.
-std::string Loop::tag_for(const experiments::Sweep& plan, const experiments::ModelInfo& model,
+// For any worker where the spec names no tag; for a GPU it names until its memory is known, which
+// decides what is computed.
+bool Loop::waits(const ModelSpec& model, const std::vector<TagView>& connected) const {
+  if (model.numerics.empty()) return connected.empty();
+  const experiments::DeviceMemory memory = memory_of(model.numerics, connected);
+  return memory.gpu && memory.bytes == 0;
+}
+
+// The tag the spec names, else the first connected one whose devices hold the model.
+std::string Loop::tag_for(const experiments::Sweep& plan, const ModelSpec& model,
                           const std::vector<TagView>& connected) const {
-  const auto named = std::find_if(plan.spec.models.begin(), plan.spec.models.end(),
-                                  [&](const auto& one) { return one.name == model.name; });
-  if (!named->numerics.empty()) {
-    const experiments::DeviceMemory memory = memory_of(named->numerics, connected);
-    return memory.gpu && memory.bytes == 0 ? "" : named->numerics;
-  }
+  if (!model.numerics.empty()) return model.numerics;
   for (const TagView& one : connected) {
     const auto refuses = [&](const experiments::Stage& stage) {
       const auto fit = experiments::fit(stage, [&](const experiments::ModelInfo& other) {
-        return &other == &model ? memory_of(one.tag, connected) : experiments::DeviceMemory{};
+        return other.name == model.name ? memory_of(one.tag, connected)
+                                        : experiments::DeviceMemory{};
       });
       return !fit.refusal.empty();
     };
     if (std::none_of(plan.stages.begin(), plan.stages.end(), refuses)) return one.tag;
   }
-  return connected.empty() ? "" : connected.front().tag;
+  return connected.front().tag;
 }
 
 // Of "any": the smallest connected device's, which all can hold.

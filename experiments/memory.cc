@@ -39,12 +39,20 @@ class Widest {
   std::map<const datasets::Dataset*, models::PassShape> widest_;
 };
 
-/// The samples of the point's largest shard, as far as they matter to a pass of this micro-batch.
-int64_t most_samples(const Stage& stage, size_t index, const models::PassShape& pass) {
+/// The samples of a shard's largest pass, at most a micro-batch: so many where their number shows
+/// only in computing.
+int64_t most_samples(const Shard& shard, int64_t micro_batch) {
+  const Passes all = passes(shard);
+  if (all.at_least) return micro_batch;
+  return std::min(micro_batch, std::max<int64_t>(1, all.forward));
+}
+
+/// Those of the point's largest shard.
+int64_t most_samples(const Stage& stage, size_t index, int64_t micro_batch) {
   int64_t most = 1;
   for (int64_t i = stage.first_shard.at(index);
-       i < stage.first_shard.at(index + 1) && most < pass.micro_batch; ++i)
-    most = std::max(most, passes(shard(stage, i)).forward);
+       i < stage.first_shard.at(index + 1) && most < micro_batch; ++i)
+    most = std::max(most, most_samples(shard(stage, i), micro_batch));
   return most;
 }
 
@@ -56,7 +64,7 @@ models::PassShape pass_of(const Stage& stage, size_t index, bool gpu, Widest& wi
   pass.backward = stage.kind->gradients;
   pass.gpu = gpu;
   const bool known = !point.scores || !point.scores->value.empty();
-  if (known) pass.micro_batch = std::min(pass.micro_batch, most_samples(stage, index, pass));
+  if (known) pass.micro_batch = most_samples(stage, index, pass.micro_batch);
   return pass;
 }
 
@@ -85,7 +93,7 @@ models::PassShape pass_of(const Shard& shard, const models::Config& config,
   const Kind* kind = find_kind(shard.kind);
   models::PassShape pass{.backward = kind != nullptr && kind->gradients, .gpu = device.gpu};
   for (const Row& row : shard.rows) widen(pass, row);
-  pass.micro_batch = std::min(shard.micro_batch, std::max<int64_t>(1, passes(shard).forward));
+  pass.micro_batch = most_samples(shard, shard.micro_batch);
   pass.checkpointing = pass.backward && device.bytes > 0 &&
                        !models::fits(models::memory_plan(config, shard.dtype, pass), device.bytes);
   return pass;

@@ -104,6 +104,33 @@ metrics = ["accuracy"]
   EXPECT_EQ(batch_with("[[4, 6], [5]]"), 64);
 }
 
+TEST(ModelMemory, CountsAWholeMicroBatchWhereAdaptiveQuadratureDecidesHowManyPasses) {
+  const TestFiles files;
+  const auto batch_with = [&](const std::string& quadrature) {
+    const Prepared made = prepare(R"(name = "few"
+[models.small]
+path = "masked"
+[datasets.one]
+task = "addition"
+split = "train"
+rows = 1
+[[stage]]
+name = "importance"
+kind = "head_importance"
+dataset = "one"
+mask_probs = [0.5]
+mask_samples = 1
+path_mode = "diagonal"
+ig_steps = 4
+)" + quadrature,
+                                  "x.toml", files.root());
+    EXPECT_EQ(to_string(made.problems), "");
+    return model_memory(made.sweep.value(), {})[0].pass.micro_batch;
+  };
+  EXPECT_EQ(batch_with("quadrature = \"right\"\n"), 5);
+  EXPECT_EQ(batch_with("quadrature = \"adaptive\"\n"), 64);
+}
+
 TEST(ModelMemory, ShrinksWithTheStagesMicroBatch) {
   const TestFiles files;
   const auto small = memory_of(files, "micro_batch = 2\n"), usual = memory_of(files, "");

@@ -116,6 +116,11 @@ uint64_t used_memory(c10::Device device) {
   return ask && ask(&free, &total) == 0 ? total - free : 0;
 }
 
+bool nearly_full(c10::Device device) {
+  const uint64_t used = used_memory(device);
+  return used > 0 && used >= nominal_memory(device) / 10 * 9;
+}
+
 CudaInfo cuda_info() {
   CudaInfo info;
   constexpr const char* kDriver = "libcuda.so.1";

@@ -99,7 +99,7 @@ class Server {
       const std::chrono::duration<double> seconds = Clock::now() - begin;
       send(RunnerDone{.key = task.key, .seconds = seconds.count(), .result = encode(result)});
     } catch (const std::exception& error) {
-      const Cause cause = cause_of(error);
+      const Cause cause = cause_of(error, nearly_full(device_));
       send(RunnerFailed{.key = task.key, .cause = cause, .message = message_of(error)});
       if (cause == Cause::kCuda) {
         drain();
@@ -118,17 +118,19 @@ class Server {
 
 }  // namespace
 
-Cause cause_of(const std::exception& error) {
+Cause cause_of(const std::exception& error, bool device_full) {
   if (dynamic_cast<const ModelRefused*>(&error)) return Cause::kModelRefused;
   if (dynamic_cast<const std::bad_alloc*>(&error)) return Cause::kOutOfMemory;
   // LibTorch throws one class for everything; its messages are what tells memory and device errors
   // apart.
   const std::string text = error.what();
-  // cuBLAS cannot be initialised on a GPU that is full.
-  for (const char* sign : {"out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED",
-                           "CUBLAS_STATUS_NOT_INITIALIZED"}) {
+  for (const char* sign :
+       {"out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED"}) {
     if (text.find(sign) != std::string::npos) return Cause::kOutOfMemory;
   }
+  // cuBLAS cannot be initialised on a full GPU, nor on one whose libraries do not match.
+  if (device_full && text.find("CUBLAS_STATUS_NOT_INITIALIZED") != std::string::npos)
+    return Cause::kOutOfMemory;
   for (const char* sign : {"CUDA error", "CUBLAS_STATUS", "device-side assert"}) {
     if (text.find(sign) != std::string::npos) return Cause::kCuda;
   }

@@ -22,8 +22,8 @@ struct ServeOptions {
 /// process. Throws Error where the device is not there or the peer breaks the protocol.
 int serve(const ServeOptions& options);
 
-/// What a failed attempt is charged with.
-Cause cause_of(const std::exception& error);
+/// What a failed attempt is charged with, on a device that was nearly full then or not.
+Cause cause_of(const std::exception& error, bool device_full = false);
 /// One sentence for a user: LibTorch's own backtraces cut off.
 std::string message_of(const std::exception& error);
 

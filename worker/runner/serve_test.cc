@@ -234,6 +234,9 @@ TEST(Serve, ChargesFailuresToTheirCause) {
             Cause::kOutOfMemory);
   EXPECT_EQ(cause_of(std::runtime_error("CUDA error: an illegal memory access")), Cause::kCuda);
   EXPECT_EQ(cause_of(Error("row 1 of the shard")), Cause::kException);
+  const std::runtime_error no_handle("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED");
+  EXPECT_EQ(cause_of(no_handle, true), Cause::kOutOfMemory);
+  EXPECT_EQ(cause_of(no_handle, false), Cause::kCuda);
 }
 
 TEST(Tag, SaysWhatChangesLastBitsAndNothingElse) {
