@@ -1,6 +1,7 @@
 // headcount check | plan | submit: what a spec says, what it would run, and giving it to a
 // coordinator.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -15,6 +16,7 @@
 #include "cli/tables.h"
 #include "cli/text.h"
 #include "cluster/process/host_memory.h"
+#include "coordinator/view.h"
 #include "experiments/memory.h"
 #include "experiments/plan_summary.h"
 #include "experiments/sweep.h"
@@ -190,15 +192,35 @@ void need_memory(const std::vector<experiments::ModelMemory>& models,
   }
 }
 
+/// Gives stages the scores they read, as far as the newest sweep of this spec and these files has
+/// them on record.
+void attach_recorded_scores(Sweep& sweep, const store::Store& store) {
+  const Digest spec = digest(sweep.spec);
+  const auto sweeps = store.sweeps();
+  const auto row = std::find_if(sweeps.rbegin(), sweeps.rend(),
+                                [&](const auto& one) { return one.digest == spec; });
+  if (row == sweeps.rend()) return;
+  const auto stages = store.stages(row->id);
+  const Digest files = coordinator::files_digest(sweep);
+  if (!coordinator::changed_files(store, row->id, sweep, files, stages).empty()) return;
+  for (const auto& stage : stages) {
+    const int input = sweep.stages.at(static_cast<size_t>(stage.number)).input;
+    if (input < 0) continue;
+    const auto table = store.table(stages.at(static_cast<size_t>(input)).id);
+    if (table) experiments::attach_scores(sweep, stage.number, *table);
+  }
+}
+
 int plan(const Session& session, const Options& options) {
   const experiments::DeviceMemory device{.bytes = device_memory(options.device_memory),
                                          .gpu = options.gpu};
-  const auto sweep = prepared(session, options);
+  auto sweep = prepared(session, options);
   if (!sweep) return kBadInput;
   const auto memory = experiments::model_memory(*sweep, device);
   std::optional<store::Store> store;
   if (fs::exists(session.common.state + "/" + store::kFileName)) {
     store = store::Store::open_read_only(session.common.state);
+    attach_recorded_scores(*sweep, *store);
   }
   const auto summary = experiments::summarize(*sweep, [&](const ShardKey& shard_key) {
     return store && store->recorded(shard_key, "any").has_value();

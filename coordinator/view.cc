@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "schemas/error.h"
+#include "schemas/bad_input.h"
 #include "schemas/messages.h"
 
 namespace headcount::coordinator {
@@ -157,6 +157,9 @@ std::vector<std::string> explain(const Store& store, store::SweepId id) {
   if (!sweep) throw Error("there is no sweep " + std::to_string(id));
   if (sweep->state == "paused")
     lines.push_back("the sweep is paused: `headcount sweep resume " + std::to_string(id) + "`");
+  if (sweep->state == "cancelled")
+    lines.push_back("the sweep was cancelled: submit its spec again");
+  if (sweep->state == "finished") lines.push_back("the sweep is finished");
   for (const auto& stage : store.stages(id)) {
     if (!stage.reason.empty()) lines.push_back("stage " + stage.name + ": " + stage.reason);
     if (stage.micro_batch > 0) {
@@ -244,7 +247,8 @@ std::vector<Table> tables(const Store& store, store::SweepId id, const std::stri
       std::none_of(rows.begin(), rows.end(), [&](const auto& row) { return row.name == stage; })) {
     std::string names;
     for (const auto& row : rows) names += (names.empty() ? "" : ", ") + row.name;
-    throw Error("sweep " + std::to_string(id) + " has no stage \"" + stage + "\"; it has " + names);
+    throw BadInput("sweep " + std::to_string(id) + " has no stage \"" + stage + "\"; it has " +
+                   names);
   }
   std::optional<experiments::Sweep> prepared;
   std::vector<Table> found;

@@ -1,7 +1,7 @@
 // `headcount query`: somebody else's SQL, read-only, without ATTACH, within a time limit.
 #include <cctype>
 
-#include "schemas/error.h"
+#include "schemas/bad_input.h"
 #include "store/impl.h"
 
 namespace headcount::store {
@@ -76,15 +76,15 @@ Store::Answer Store::query(const std::string& sql, double seconds) const {
   const int code = sqlite3_prepare_v2(db, sql.c_str(), -1, &raw, &rest);
   const std::unique_ptr<sqlite3_stmt, Finalize> statement(raw);
   if (code == SQLITE_AUTH) {
-    throw Error(
+    throw BadInput(
         "a query only reads: SELECT over head_importance, scores, diagnostics, shards, attempts "
         "(docs/database.md); ATTACH, PRAGMA and writes are refused");
   }
   if (code != SQLITE_OK)
-    throw Error("the query is not understood: " + std::string(sqlite3_errmsg(db)));
+    throw BadInput("the query is not understood: " + std::string(sqlite3_errmsg(db)));
   if (raw == nullptr || sqlite3_stmt_readonly(raw) == 0)
-    throw Error("a query is one SELECT statement");
-  if (!blank(rest)) throw Error("a query is one statement, found more after the first ';'");
+    throw BadInput("a query is one SELECT statement");
+  if (!blank(rest)) throw BadInput("a query is one statement, found more after the first ';'");
   Answer answer;
   for (int i = 0; i < sqlite3_column_count(raw); ++i)
     answer.columns.emplace_back(sqlite3_column_name(raw, i));

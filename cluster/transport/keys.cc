@@ -16,7 +16,7 @@
 #include <mutex>
 #include <sstream>
 
-#include "schemas/error.h"
+#include "schemas/bad_input.h"
 
 namespace headcount::transport {
 namespace {
@@ -211,7 +211,7 @@ KeyPair coordinator_pair(const std::string& state_directory) {
 KeyFile create_key(const std::string& state_directory, Role role, const std::string& name,
                    const std::string& address) {
   if (!is_name(name))
-    throw Error(
+    throw BadInput(
         "\"" + name +
         "\" cannot name a key: use 1 to 64 letters, digits, '.', '-', '_', not starting with '.'");
   const KeyFile file{.role = role,

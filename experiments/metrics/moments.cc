@@ -78,6 +78,19 @@ Estimate estimate(std::span<const double> values) {
   return result;
 }
 
+Estimate crossed_estimate(std::span<const std::vector<double>> values) {
+  std::vector<double> groups, rows;
+  for (const auto& group : values) groups.push_back(mean(group));
+  for (size_t row = 0; row < values.front().size(); ++row) {
+    std::vector<double> one;
+    for (const auto& group : values) one.push_back(group.at(row));
+    rows.push_back(mean(one));
+  }
+  Estimate result = estimate(rows);
+  if (result.se && groups.size() >= 2) result.se = std::hypot(*result.se, *estimate(groups).se);
+  return result;
+}
+
 std::vector<Estimate> column_estimates(std::span<const double> rows, size_t n_columns) {
   HC_CHECK(n_columns > 0 && rows.size() % n_columns == 0);
   const size_t n_rows = rows.size() / n_columns;

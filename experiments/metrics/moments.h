@@ -32,6 +32,12 @@ double standard_deviation(std::span<const double> values);
 /// mean with se = standard_deviation / sqrt(n); se null where n = 1. Needs at least one value.
 Estimate estimate(std::span<const double> values);
 
+/// The mean of groups (prune seeds) crossed with rows, values[group][row], all of one length: its
+/// se is that of drawing groups and rows anew, sqrt(var(group means) / groups + var(row means) /
+/// rows), which counts their interaction twice and so errs upwards; n = rows. One group:
+/// estimate().
+Estimate crossed_estimate(std::span<const std::vector<double>> values);
+
 /// estimate() of every column of `rows` (row-major, n_columns values a row): the table of a vector
 /// measured per row.
 std::vector<Estimate> column_estimates(std::span<const double> rows, size_t n_columns);

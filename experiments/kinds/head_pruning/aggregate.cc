@@ -69,20 +69,17 @@ std::optional<metrics::Estimate> estimate(const Column& column) {
   return metrics::estimate(values);
 }
 
-/// The mean over arms, of rows present in all of them.
-Column mean_column(const Measured& measured, const std::vector<size_t>& arms) {
-  Column mean(measured.columns.front().size());
-  for (size_t row = 0; row < mean.size(); ++row) {
-    double sum = 0;
-    bool whole = true;
-    for (const size_t arm : arms) {
-      const auto& value = measured.columns[arm][row];
-      whole = whole && value.has_value();
-      sum += value.value_or(0);
-    }
-    if (whole) mean[row] = sum / static_cast<double>(arms.size());
+/// The mean over random orders, of rows present under all of them.
+std::optional<metrics::Estimate> random_estimate(const Measured& measured,
+                                                 const std::vector<size_t>& arms) {
+  std::vector<Numbers> values(arms.size());
+  for (size_t row = 0; row < measured.columns.front().size(); ++row) {
+    const auto has_row = [&](size_t arm) { return measured.columns[arm][row].has_value(); };
+    if (!std::all_of(arms.begin(), arms.end(), has_row)) continue;
+    for (size_t i = 0; i < arms.size(); ++i) values[i].push_back(*measured.columns[arms[i]][row]);
   }
-  return mean;
+  if (values.front().empty()) return std::nullopt;
+  return metrics::crossed_estimate(values);
 }
 
 /// Arms of one kind and k: one, or one a prune seed.
@@ -100,7 +97,7 @@ void add_rows(Table& table, const Point& point, const std::string& metric,
     const Arm& arm = measured.arms[i];
     if (arm.which == "random" && arm.prune_seed == 0) {
       add_row(table, point, {metric, arm.which, arm.k, Cell()},
-              estimate(mean_column(measured, arms_of(measured, "random", arm.k))));
+              random_estimate(measured, arms_of(measured, "random", arm.k)));
     }
   }
   for (size_t i = 0; i < measured.arms.size(); ++i) {

@@ -140,18 +140,24 @@ TEST(HeadPruningTable, RandomIsTheMeanOverSeedsAndEachSeedHasItsRow) {
   const auto rows = fixture::masked_rows(3);
   const auto point = scored_point(rows, ks({1}), {});
   const Table table = fixture::table(kind(), point, worked_out);
-  double sum = 0;
+  double sum = 0, squares = 0;
   for (int64_t seed = 0; seed < 10; ++seed) {
     const auto one =
         fixture::rows_with(table, {std::string("loss"), std::string("random"), int64_t{1}, seed});
     ASSERT_EQ(one.size(), 1u);
-    sum += number(cell(table, one[0], "value"));
+    const double value = number(cell(table, one[0], "value"));
+    sum += value;
+    squares += value * value;
   }
+  const double of_orders = (squares - sum * sum / 10) / 9 / 10;
   const auto mean =
       fixture::rows_with(table, {std::string("loss"), std::string("random"), int64_t{1}, Cell()});
   ASSERT_EQ(mean.size(), 1u);
   EXPECT_NEAR(number(cell(table, mean[0], "value")), sum / 10, 1e-12);
   EXPECT_EQ(cell(table, mean[0], "n"), Cell(int64_t{3}));
+  // The rows lie 1 apart under every order.
+  EXPECT_GT(of_orders, 0);
+  EXPECT_NEAR(number(cell(table, mean[0], "se")), std::sqrt(1.0 / 3 + of_orders), 1e-12);
 }
 
 TEST(HeadPruningTable, ExactMatchCountsMoreAsBetter) {
