@@ -57,7 +57,7 @@ int create(const Session& session, const Options& options) {
   } else {
     const std::string address = address_for(common, options);
     file = transport::create_key(common.state, transport::role_from(options.role), options.name,
-                                 address);
+                                 transport::address_elsewhere(address));
   }
   transport::write_key_file(path, file);
   Common to_stdout = common;

@@ -88,26 +88,14 @@ void write_information(const CoordinatorOptions& options, const std::string& add
     throw Error(path + " cannot be written: " + std::strerror(errno));
 }
 
-/// Where others find what listens on `address`: all interfaces (0.0.0.0, [::], *) are no address.
-std::string address_for_others(const std::string& address) {
-  constexpr std::string_view kScheme = "tcp://";
-  const size_t port = address.rfind(':');
-  if (!address.starts_with(kScheme) || port < kScheme.size()) return address;
-  const std::string host = address.substr(kScheme.size(), port - kScheme.size());
-  char name[256] = "";
-  if ((host != "0.0.0.0" && host != "[::]" && host != "*") || gethostname(name, sizeof name - 1))
-    return address;
-  return std::string(kScheme) + name + address.substr(port);
-}
-
-void run(CoordinatorOptions options, Log& log) {
+void run(const CoordinatorOptions& options, Log& log) {
   store::Store store = store::Store::open(options.state);
   transport::AllowList allowed(options.state);
   const auto pair = transport::coordinator_pair(options.state);
   const StopSignals signals;
   transport::Server server = listen(options, store, allowed, pair);
   const std::string address = server.address();
-  if (options.advertise.empty()) options.advertise = address_for_others(address);
+  const std::string advertised = options.advertise.empty() ? address : options.advertise;
   store.transaction([&] { store.set_meta(kPortMeta, address); });
   transport::admin_key(options.state, address);
   allowed.refresh();
@@ -116,7 +104,7 @@ void run(CoordinatorOptions options, Log& log) {
   Loop loop(options, store, server, allowed, log);
   // The file says ready: where sweeps are quickly read again, they go on already.
   for (int i = 0; i < 20 && !loop.restored(); ++i) loop.turn(signals.fd());
-  write_information(options, options.advertise, pair.public_key);
+  write_information(options, advertised, pair.public_key);
   while (!loop.stopping() && !signals.arrived()) loop.turn(signals.fd());
   unlink(information_path(options.state).c_str());
   log.line("coordinator stops");

@@ -13,8 +13,7 @@ struct CoordinatorOptions {
   std::string state;  // its directory, made where absent
   std::string listen =
       "tcp://127.0.0.1:0";  // port 0: a free one, the last one of this state where that is free
-  // What key files say; empty: `listen` with its real port, and this machine's name for 0.0.0.0.
-  std::string advertise;
+  std::string advertise;    // what key files say; empty: `listen` with its real port
   std::string root;  // where relative paths of a spec start when a submission names no root; empty:
                      // the working directory
   int64_t heartbeat_ms = 1000;  // told to workers

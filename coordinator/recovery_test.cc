@@ -273,6 +273,16 @@ TEST_F(CoordinatorTest, ASweepThatWaitsForAGpuHoldsUpNoOther) {
   EXPECT_EQ(ask("sweep.status", which(waiting)).at("state"), "running");
 }
 
+TEST_F(CoordinatorTest, AModelThatNoStageUsesIsNotWaitedFor) {
+  std::string spec = kSpec;
+  spec.replace(spec.find("[datasets.train]"), 0,
+               "[models.spare]\npath = \"masked\"\nnumerics = \"cuda-nobody-has\"\n");
+  Worker worker(key("node-1"));
+  const Json status = wait_for(submit(spec), {"finished", "stopped"});
+  EXPECT_EQ(status.at("state"), "finished");
+  EXPECT_EQ(status.at("models").size(), 1u);
+}
+
 TEST_F(CoordinatorTest, AStageOfBoundAndUnboundModelsHasOneSetOfColumns) {
   std::string spec = kSpec;
   spec.replace(spec.find("[datasets.train]"), 0,

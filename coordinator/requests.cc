@@ -371,9 +371,12 @@ std::string Loop::results(const std::string& text, const std::string& stage) {
 
 std::string Loop::create_key(const Request& request) {
   const auto role = transport::role_from(get<std::string>(request.fields, "role"));
-  const auto address = get_or<std::string>(request.fields, "address", options_.advertise);
-  const auto file = transport::create_key(options_.state, role,
-                                          get<std::string>(request.fields, "name"), address);
+  const auto address =
+      get_or<std::string>(request.fields, "address",
+                          options_.advertise.empty() ? server_.address() : options_.advertise);
+  const auto file =
+      transport::create_key(options_.state, role, get<std::string>(request.fields, "name"),
+                            transport::address_elsewhere(address));
   ticked_at_ = sampled_at_ = 0;
   return dump({{"key_file",
                 {{"role", transport::to_string(file.role)},

@@ -244,14 +244,18 @@ bool Loop::bind(LiveSweep& sweep) {
   const std::vector<TagView> connected = scheduler_.tags();
   std::map<std::string, std::string> tags;  // by model
   for (const auto& [model, tag] : store_.bindings(sweep.id)) tags[model] = tag;
-  const auto& models = sweep.plan->spec.models;
+  std::vector<const ModelSpec*> unbound;
+  for (const ModelSpec& model : sweep.plan->spec.models) {
+    const bool used = std::any_of(sweep.plan->models.begin(), sweep.plan->models.end(),
+                                  [&](const auto& one) { return one->name == model.name; });
+    if (used && !tags.contains(model.name)) unbound.push_back(&model);
+  }
   // Whoever waits is asked at every turn: no device is tried before all have stopped waiting.
-  for (const ModelSpec& model : models) {
-    if (!tags.contains(model.name) && waits(model, connected)) return false;
+  for (const ModelSpec* model : unbound) {
+    if (waits(*model, connected)) return false;
   }
-  for (const ModelSpec& model : models) {
-    if (!tags.contains(model.name)) tags[model.name] = tag_for(*sweep.plan, model, connected);
-  }
+  for (const ModelSpec* model : unbound)
+    tags[model->name] = tag_for(*sweep.plan, *model, connected);
   for (const TagView& one : connected) {
     if (one.memory_bytes > 0)
       store_.set_meta(memory_meta(one.tag), std::to_string(one.memory_bytes));

@@ -232,6 +232,15 @@ KeyFile create_key(const std::string& state_directory, Role role, const std::str
   return file;
 }
 
+std::string address_elsewhere(const std::string& address) {
+  char name[256] = "";
+  for (const std::string all : {"tcp://0.0.0.0:", "tcp://[::]:", "tcp://*:"}) {
+    if (address.starts_with(all) && gethostname(name, sizeof name - 1) == 0)
+      return std::string("tcp://") + name + ":" + address.substr(all.size());
+  }
+  return address;
+}
+
 std::vector<AllowedKey> list_keys(const std::string& state_directory) {
   return read_allowed(state_directory);
 }

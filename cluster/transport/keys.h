@@ -56,6 +56,9 @@ KeyPair coordinator_pair(const std::string& state_directory);
 /// digits, '.', '-', '_', and new. `address` is what the bearer will connect to.
 KeyFile create_key(const std::string& state_directory, Role role, const std::string& name,
                    const std::string& address);
+/// A listening address as other machines write it: all interfaces (0.0.0.0, [::], *) become this
+/// machine's name.
+std::string address_elsewhere(const std::string& address);
 /// In name order.
 std::vector<AllowedKey> list_keys(const std::string& state_directory);
 /// Throws Error when there is no such key. A running coordinator drops its bearer within about a

@@ -117,8 +117,12 @@ uint64_t used_memory(c10::Device device) {
 }
 
 bool nearly_full(c10::Device device) {
-  const uint64_t used = used_memory(device);
-  return used > 0 && used >= nominal_memory(device) / 10 * 9;
+  try {
+    const uint64_t used = used_memory(device);
+    return used > 0 && used >= nominal_memory(device) / 10 * 9;
+  } catch (const std::exception&) {  // a device in a broken state answers nothing
+    return false;
+  }
 }
 
 CudaInfo cuda_info() {

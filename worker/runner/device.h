@@ -29,7 +29,7 @@ uint64_t nominal_memory(c10::Device device);
 /// Bytes of the device in use by anyone, LibTorch's cache included; 0 for the CPU.
 uint64_t used_memory(c10::Device device);
 
-/// Nine tenths of its memory in use, LibTorch's cache included; never the CPU.
+/// Nine tenths of its memory in use, LibTorch's cache included; never the CPU. Never throws.
 bool nearly_full(c10::Device device);
 
 /// What CUDA's own libraries say, asked at run time so that no CUDA header is needed; empty where
