@@ -1,4 +1,5 @@
 // An earlier stage's table becomes the scores of the points that read it.
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <map>
@@ -15,9 +16,20 @@ constexpr double kMissing = std::numeric_limits<double>::quiet_NaN();
 /// One head's value, by point.
 struct HeadValue {
   int64_t layer, head;
-  double value;
+  double value, signed_mean;  // NaN where missing
 };
 using PointKey = std::vector<Cell>;
+
+double number_of(const Cell& cell) {
+  const auto* number = std::get_if<double>(&cell);
+  return number == nullptr ? kMissing : *number;
+}
+
+/// Where a view made the values, their signed means may stand beside them.
+bool has_signed_mean(const Table& table) {
+  return std::find(table.columns.begin(), table.columns.end(), "signed_mean") !=
+         table.columns.end();
+}
 
 /// The rows of `table` that are means over mask probabilities, by the values of the columns
 /// `names`.
@@ -29,24 +41,25 @@ std::map<PointKey, std::vector<HeadValue>> by_point(const Table& table,
   const size_t layer = column(table.columns, "layer"), head = column(table.columns, "head");
   const size_t mask_prob = column(table.columns, "mask_prob");
   const size_t value = column(table.columns, "value");
+  const size_t signed_mean = has_signed_mean(table) ? column(table.columns, "signed_mean") : value;
   std::map<PointKey, std::vector<HeadValue>> points;
   for (const auto& row : table.rows) {
     if (!std::holds_alternative<std::monostate>(row[mask_prob])) continue;
     PointKey key;
     for (const size_t i : key_columns) key.push_back(row[i]);
-    const auto* number = std::get_if<double>(&row[value]);
     points[key].push_back({std::get<int64_t>(row[layer]), std::get<int64_t>(row[head]),
-                           number == nullptr ? kMissing : *number});
+                           number_of(row[value]), number_of(row[signed_mean])});
   }
   return points;
 }
 
-std::vector<double> layer_major(const std::vector<HeadValue>& heads, const models::Config& config) {
+std::vector<double> layer_major(const std::vector<HeadValue>& heads, const models::Config& config,
+                                double HeadValue::*member) {
   std::vector<double> values(static_cast<size_t>(config.n_layers * config.n_heads), kMissing);
   for (const auto& head : heads) {
     HC_CHECK(head.layer >= 0 && head.layer < config.n_layers);
     HC_CHECK(head.head >= 0 && head.head < config.n_heads);
-    values[static_cast<size_t>(head.layer * config.n_heads + head.head)] = head.value;
+    values[static_cast<size_t>(head.layer * config.n_heads + head.head)] = head.*member;
   }
   return values;
 }
@@ -67,8 +80,12 @@ void attach_scores(Sweep& sweep, int stage, const Table& input) {
     const auto found = heads.find(key);
     Point& point = reader.points[i];
     HC_CHECK(point.scores.has_value());
-    point.scores->value = layer_major(
-        found == heads.end() ? std::vector<HeadValue>{} : found->second, read.model->config);
+    const auto of_point = found == heads.end() ? std::vector<HeadValue>{} : found->second;
+    point.scores->value = layer_major(of_point, read.model->config, &HeadValue::value);
+    if (has_signed_mean(input)) {
+      point.scores->signed_mean =
+          layer_major(of_point, read.model->config, &HeadValue::signed_mean);
+    }
   }
 }
 

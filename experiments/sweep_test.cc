@@ -243,6 +243,32 @@ k = [1]
   const auto wide = values_of(R"(model="wide" dataset="test" ig_steps=16)");
   ASSERT_EQ(wide.size(), 12u);
   EXPECT_EQ(wide[11], 9);
+  EXPECT_TRUE(made.stages[1].points[0].scores->signed_mean.empty());
+}
+
+TEST_F(SweepTest, ScoresBringTheirSignedMeansWhereTheTableHasThem) {
+  Sweep made = sweep(std::string(kImportance) + R"([[stage]]
+name = "pruning"
+kind = "head_pruning"
+scores = { stage = "importance", model = "small", path_mode = "diagonal", ig_steps = 16 }
+dataset = "test"
+k = [1]
+)");
+  Table table;
+  table.columns = {"layer", "head",  "mask_prob", "signed_mean", "value",   "se",
+                   "n",     "model", "dataset",   "path_mode",   "ig_steps"};
+  for (const auto& [head, mean] : {std::pair(int64_t{0}, -2.0), std::pair(int64_t{1}, -1.0)}) {
+    table.rows.push_back({int64_t{0}, head, Cell{}, mean, 0.0, Cell{}, int64_t{40},
+                          std::string("small"), std::string("train"), std::string("diagonal"),
+                          int64_t{16}});
+  }
+  attach_scores(made, 1, table);
+  const Scores& scores = *made.stages[1].points.at(0).scores;
+  EXPECT_EQ(scores.value[0], 0);
+  EXPECT_EQ(scores.value[1], 0);
+  EXPECT_EQ(scores.signed_mean[0], -2);
+  EXPECT_EQ(scores.signed_mean[1], -1);
+  EXPECT_TRUE(std::isnan(scores.signed_mean[2]));
 }
 
 TEST_F(SweepTest, HostileSpecsEndSoonWithAFewProblems) {

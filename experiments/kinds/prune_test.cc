@@ -22,7 +22,9 @@ const std::vector<double> kValue = {0.1, -0.5, 0.2, kNone, 0.3, 0.3, 0.0, 0.3, 0
 
 std::vector<int64_t> heads(const std::string& which, int64_t k, Scope scope = Scope::kGlobal,
                            int64_t prune_seed = -1) {
-  return pruned_heads({which, k, prune_seed}, scope, kValue, 4, 7);
+  Scores scores;
+  scores.value = kValue;
+  return pruned_heads({which, k, prune_seed}, scope, scores, 4, 7);
 }
 
 TEST(Prune, MostAndLeastFollowTheScores) {
@@ -35,6 +37,20 @@ TEST(Prune, MostAndLeastFollowTheScores) {
 TEST(Prune, EqualScoresGoByTheLowerIndexBothWays) {
   EXPECT_THAT(heads("most", 5), ElementsAre(4, 8, 9, 10, 11));
   EXPECT_THAT(heads("least", 5), ElementsAre(0, 1, 2, 4, 6));
+}
+
+TEST(Prune, EqualScoresGoByTheSignedMeanFirst) {
+  // What view = "relu" leaves of means 0.5, -0.3, -0.1, -0.2, and the same value twice.
+  Scores scores;
+  scores.value = {0.5, 0, 0, 0};
+  scores.signed_mean = {0.5, -0.3, -0.1, -0.2};
+  const auto heads_of = [&](const char* which, int64_t k) {
+    return pruned_heads({.which = which, .k = k}, Scope::kGlobal, scores, 4, 7);
+  };
+  EXPECT_THAT(heads_of("most", 2), ElementsAre(0, 2));
+  EXPECT_THAT(heads_of("most", 3), ElementsAre(0, 2, 3));
+  EXPECT_THAT(heads_of("least", 1), ElementsAre(1));
+  EXPECT_THAT(heads_of("least", 2), ElementsAre(1, 3));
 }
 
 TEST(Prune, UnscoredHeadsStay) {
@@ -73,22 +89,29 @@ TEST(Prune, EveryHeadIsEquallyLikelyToGoFirst) {
   }
 }
 
-TEST(Prune, LayerMatchedRandomSetsCopyTheLayerCountsOfTheMostImportant) {
+TEST(Prune, RandomSetsCopyTheLayerCountsOfEitherRanking) {
   const auto counts = [](const std::vector<int64_t>& chosen) {
     std::vector<int> n(3);
     for (const int64_t head : chosen) ++n[static_cast<size_t>(head / 4)];
     return n;
   };
-  for (int64_t seed = 0; seed < 5; ++seed) {
-    std::vector<int64_t> before;
-    for (const int64_t k : {1, 3, 5, 6, 8}) {
-      const auto random = heads("random", k, Scope::kLayerMatched, seed);
-      EXPECT_EQ(counts(random), counts(heads("most", k)));
-      EXPECT_TRUE(std::includes(random.begin(), random.end(), before.begin(), before.end()));
-      before = random;
+  for (const auto& [random_arm, ranked] :
+       {std::pair("random_as_most", "most"), std::pair("random_as_least", "least")}) {
+    std::set<std::vector<int64_t>> sets;
+    for (int64_t seed = 0; seed < 5; ++seed) {
+      std::vector<int64_t> before;
+      for (const int64_t k : {1, 3, 5, 6, 8}) {
+        const auto random = heads(random_arm, k, Scope::kLayerMatched, seed);
+        EXPECT_EQ(counts(random), counts(heads(ranked, k))) << ranked << " " << k;
+        EXPECT_TRUE(std::includes(random.begin(), random.end(), before.begin(), before.end()));
+        before = random;
+      }
+      sets.insert(before);
     }
+    EXPECT_GT(sets.size(), 1u);
   }
   EXPECT_EQ(heads("least", 3, Scope::kLayerMatched), heads("least", 3));
+  EXPECT_EQ(heads("random_as_least", 2, Scope::kLayer, 1), heads("random", 2, Scope::kLayer, 1));
 }
 
 TEST(Prune, ScopesHaveNames) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 namespace headcount::experiments {
 namespace {
@@ -18,12 +19,13 @@ void append(Cells& to, const Cells& from) { to.insert(to.end(), from.begin(), fr
 
 Table blank_table(const std::string& stage, std::string_view kind, std::span<const Point> points,
                   const std::vector<std::string>& columns,
-                  const std::vector<std::string>& diagnostics) {
+                  const std::vector<std::string>& diagnostics,
+                  const std::vector<std::string>& measured) {
   Table table;
   table.stage = stage;
   table.kind = kind;
   table.columns = columns;
-  table.columns.insert(table.columns.end(), {"value", "se", "n"});
+  table.columns.insert(table.columns.end(), measured.begin(), measured.end());
   if (!points.empty()) {
     const auto& order = points.front().column_order;
     table.columns.insert(table.columns.end(), order.begin(), order.end());
@@ -41,9 +43,19 @@ Cells cells_of(const std::optional<metrics::Estimate>& estimate) {
   return {estimate->value, cell_of(estimate->se), estimate->n};
 }
 
+Cells interval_cells(const std::optional<metrics::Estimate>& estimate) {
+  if (!estimate) return {Cell(), Cell(), Cell()};
+  if (!estimate->interval) return {estimate->value, Cell(), Cell()};
+  return {estimate->value, estimate->interval->low, estimate->interval->high};
+}
+
 void add_row(Table& table, const Point& point, Cells front,
              const std::optional<metrics::Estimate>& estimate) {
   append(front, cells_of(estimate));
+  add_row(table, point, std::move(front));
+}
+
+void add_row(Table& table, const Point& point, Cells front) {
   append(front, point_cells(point));
   table.rows.push_back(std::move(front));
 }

@@ -13,19 +13,24 @@ namespace headcount::experiments {
 
 using Cells = std::vector<Cell>;
 
-/// An empty table: `columns`, value, se, n, then the points' columns; diagnostics: the points'
-/// columns, then `diagnostics`.
+/// An empty table: `columns`, `measured` (which ends with n), then the points' columns;
+/// diagnostics: the points' columns, then `diagnostics`.
 Table blank_table(const std::string& stage, std::string_view kind, std::span<const Point> points,
                   const std::vector<std::string>& columns,
-                  const std::vector<std::string>& diagnostics);
+                  const std::vector<std::string>& diagnostics,
+                  const std::vector<std::string>& measured = {"value", "se", "n"});
 
 /// value, se and n; an estimate of no rows is null, null, 0.
 Cells cells_of(const std::optional<metrics::Estimate>& estimate);
+/// value, and low and high of the interval; nulls where there is none.
+Cells interval_cells(const std::optional<metrics::Estimate>& estimate);
 Cell cell_of(const std::optional<double>& value);
 
 /// Appends a row: front, estimate, the point's cells.
 void add_row(Table& table, const Point& point, Cells front,
              const std::optional<metrics::Estimate>& estimate);
+/// Appends a row: front with all that is measured, the point's cells.
+void add_row(Table& table, const Point& point, Cells front);
 /// Appends a diagnostics row: the point's cells, then `cells`.
 void add_diagnostics(Table& table, const Point& point, const Cells& cells);
 

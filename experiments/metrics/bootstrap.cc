@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "experiments/metrics/statistics.h"
 #include "schemas/error.h"
 #include "schemas/philox.h"
 
@@ -12,7 +13,7 @@ namespace headcount::metrics {
 void resample(const Bootstrap& options, uint32_t r, std::span<uint32_t> rows) {
   const uint64_t n = rows.size();
   for (uint32_t i = 0; i < n; ++i) {
-    const uint64_t bits = random_bits(options.seed, Purpose::kBootstrap, options.stream, r, i);
+    const uint64_t bits = random_bits(options.seed, Purpose::kBootstrap, 0, r, i);
     // The high half of bits * n / 2^32, from 32 of the bits: off from uniform by less than n /
     // 2^32.
     rows[i] = static_cast<uint32_t>(((bits >> 32) * n) >> 32);
@@ -33,7 +34,9 @@ Estimate bootstrap(const Bootstrap& options, size_t n_rows, const Statistic& sta
     const double value = statistic(rows);
     if (std::isfinite(value)) values.push_back(value);
   }
-  if (values.size() >= 2) result.se = standard_deviation(values);
+  if (values.size() < 2) return result;
+  result.se = standard_deviation(values);
+  if (*result.se > 0) result.interval = central_range(values);
   return result;
 }
 

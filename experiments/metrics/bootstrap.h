@@ -12,12 +12,10 @@
 
 namespace headcount::metrics {
 
-/// How to resample. `stream` keeps independent levels apart (rows: 0; prune seeds: 1).
+/// How to resample.
 struct Bootstrap {
   uint64_t seed = 0;
-  uint64_t stream = 0;
   uint32_t n_resamples = 10000;
-  double confidence = 0.95;  // of intervals
 };
 
 /// Fills `rows` with rows.size() indices below rows.size(), drawn with replacement: resample `r`.
@@ -27,8 +25,10 @@ void resample(const Bootstrap& options, uint32_t r, std::span<uint32_t> rows);
 using Statistic = std::function<double(std::span<const uint32_t> rows)>;
 
 /// `statistic` of all rows 0 .. n_rows - 1; se is the standard deviation (n - 1) of its resampled
-/// values, those that are not finite left out. n_rows >= 1; se is null with one row or when fewer
-/// than two resamples are finite.
+/// values, the interval their 2.5 % and 97.5 % quantiles, those that are not finite left out.
+/// n_rows
+/// >= 1; se is null with one row or when fewer than two resamples are finite, the interval also
+/// where all of them are alike (an F1 of 1 on these rows is no proof of 1).
 Estimate bootstrap(const Bootstrap& options, size_t n_rows, const Statistic& statistic);
 
 }  // namespace headcount::metrics

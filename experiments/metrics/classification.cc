@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "experiments/metrics/intervals.h"
 #include "schemas/error.h"
 
 namespace headcount::metrics {
@@ -106,7 +107,7 @@ Estimate accuracy(std::span<const int32_t> truth, std::span<const int32_t> predi
   HC_CHECK(truth.size() == predicted.size());
   std::vector<double> hit(truth.size());
   for (size_t i = 0; i < truth.size(); ++i) hit[i] = truth[i] == predicted[i] ? 1 : 0;
-  return estimate(hit);
+  return share_estimate({hit});
 }
 
 Estimate perplexity(std::span<const double> nll, std::span<const double> tokens,

@@ -1,6 +1,5 @@
-// Accuracy, exact match and F1 of predicted classes, and perplexity; each with its error: the
-// mean's own standard error where the metric is a mean over rows, the row bootstrap where it is
-// not.
+// Accuracy, exact match and F1 of predicted classes, and perplexity; each with its error and
+// its 95 % interval: of a share where the metric is one, by the row bootstrap where it is not.
 #pragma once
 
 #include <cstdint>
@@ -37,15 +36,15 @@ std::optional<double> f1_of_class(const Confusion& confusion, int32_t positive);
 /// is read for kPositive.
 double f1(const Confusion& confusion, F1 average, int32_t positive = -1);
 
-/// F1 with its bootstrap standard error over rows (null for one row).
+/// F1 with its bootstrap standard error and interval over rows (null for one row).
 Estimate f1(std::span<const int32_t> truth, std::span<const int32_t> predicted, int32_t n_classes,
             F1 average, int32_t positive, const Bootstrap& options);
 
-/// The share of rows whose prediction is the truth.
+/// The share of rows whose prediction is the truth, with Wilson's interval.
 Estimate accuracy(std::span<const int32_t> truth, std::span<const int32_t> predicted);
 
-/// exp(sum nll / sum tokens), nats per row and supervised tokens per row; se by row bootstrap (null
-/// for one row). Every count must be positive.
+/// exp(sum nll / sum tokens), nats per row and supervised tokens per row; se and interval by row
+/// bootstrap (null for one row). Every count must be positive.
 Estimate perplexity(std::span<const double> nll, std::span<const double> tokens,
                     const Bootstrap& options);
 

@@ -3,38 +3,20 @@
 // trapezoid on the actual shares.
 #pragma once
 
-#include <cstdint>
-#include <optional>
 #include <span>
 #include <vector>
 
-#include "experiments/metrics/bootstrap.h"
+#include "experiments/metrics/moments.h"
 
 namespace headcount::metrics {
 
 /// The integral of y over x by the trapezoid rule; x ascending, at least two points, sizes equal.
 double trapezoid(std::span<const double> x, std::span<const double> y);
 
-/// The area under every row's own curve, one vector an order of removal (a prune seed; most and
-/// least have one): [seed][row].
-using RowAreas = std::vector<std::vector<double>>;
-
-struct Interval {
-  double low = 0, high = 0;
-  bool operator==(const Interval&) const = default;
-};
-
-struct AreaBetween {
-  double value = 0;
-  std::optional<Interval> interval;
-};
-
-/// mean(upper) - mean(lower), each over its seeds and rows, in the metric's own unit; for ABC
-/// upper = least, lower = most important removed first. The interval holds the percentiles (1 -+
-/// confidence) / 2 of a two-level bootstrap: rows of options.stream, the same under every seed of
-/// both arms (paired), and prune seeds of options.stream + 1, the same in both where they have
-/// equally many. Null for one row. Every vector must have the same number of rows, at least one;
-/// both arms at least one seed; at least one resample.
-AreaBetween area_between(const RowAreas& upper, const RowAreas& lower, const Bootstrap& options);
+/// mean(upper) - mean(lower) of areas under every row's own curve, in the metric's unit times the
+/// axis's: mean_estimate() of the differences row by row, and order by order where both arms have
+/// several. For ABC upper = least, lower = most important removed first. One arm has one order or
+/// both have equally many; all have the same rows, at least one.
+Estimate area_between(const ByOrder& upper, const ByOrder& lower);
 
 }  // namespace headcount::metrics

@@ -78,16 +78,26 @@ Estimate estimate(std::span<const double> values) {
   return result;
 }
 
-Estimate crossed_estimate(std::span<const std::vector<double>> values) {
-  std::vector<double> groups, rows;
-  for (const auto& group : values) groups.push_back(mean(group));
+std::vector<double> order_means(const ByOrder& values) {
+  std::vector<double> means;
+  for (const auto& order : values) means.push_back(mean(order));
+  return means;
+}
+
+std::vector<double> row_means(const ByOrder& values) {
+  HC_CHECK(!values.empty());
+  std::vector<double> means, of_row(values.size());
   for (size_t row = 0; row < values.front().size(); ++row) {
-    std::vector<double> one;
-    for (const auto& group : values) one.push_back(group.at(row));
-    rows.push_back(mean(one));
+    for (size_t i = 0; i < values.size(); ++i) of_row[i] = values[i].at(row);
+    means.push_back(mean(of_row));
   }
-  Estimate result = estimate(rows);
-  if (result.se && groups.size() >= 2) result.se = std::hypot(*result.se, *estimate(groups).se);
+  return means;
+}
+
+Estimate crossed_estimate(const ByOrder& values) {
+  Estimate result = estimate(row_means(values));
+  if (result.se && values.size() >= 2)
+    result.se = std::hypot(*result.se, *estimate(order_means(values)).se);
   return result;
 }
 

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "experiments/metrics/moments.h"
 #include "schemas/error.h"
 
 namespace headcount::metrics {
@@ -30,6 +29,12 @@ double quantile(std::span<const double> values, double q) {
   const size_t above = std::min(below + 1, sorted.size() - 1);
   const double share = position - static_cast<double>(below);
   return sorted[below] + share * (sorted[above] - sorted[below]);
+}
+
+Interval central_range(std::span<const double> values) {
+  // In percent: (1 - 0.95) / 2 is not the double nearest to 0.025, (100 - 95) / 200 is.
+  const double tail = (100 - 100 * kConfidence) / 200;
+  return {quantile(values, tail), quantile(values, 1 - tail)};
 }
 
 }  // namespace headcount::metrics

@@ -1,11 +1,11 @@
-// From answers to a table: one row a metric, with its standard error over rows.
+// From answers to a table: one row a metric, with its standard error and interval over rows.
 #include <algorithm>
 #include <string>
 
 #include "experiments/kinds/evaluate/answers.h"
 #include "experiments/kinds/table_rows.h"
 #include "experiments/metrics/classification.h"
-#include "experiments/metrics/moments.h"
+#include "experiments/metrics/intervals.h"
 #include "schemas/error.h"
 
 namespace headcount::experiments::evaluate {
@@ -57,8 +57,8 @@ std::optional<metrics::Estimate> measure(const Point& point, const std::string& 
   const metrics::Bootstrap bootstrap{
       .seed = point.seed,
       .n_resamples = static_cast<uint32_t>(get<int64_t>(point.values, "bootstrap"))};
-  if (metric == "loss") return metrics::estimate(values_of(answers, &Answer::loss));
-  if (metric == "exact_match") return metrics::estimate(values_of(answers, &Answer::match));
+  if (metric == "loss") return metrics::mean_estimate({values_of(answers, &Answer::loss)});
+  if (metric == "exact_match") return metrics::share_estimate({values_of(answers, &Answer::match)});
   if (metric == "perplexity") {
     return metrics::perplexity(values_of(answers, &Answer::nll),
                                values_of(answers, &Answer::tokens), bootstrap);
@@ -69,6 +69,12 @@ std::optional<metrics::Estimate> measure(const Point& point, const std::string& 
   const auto positive = static_cast<int32_t>(get_or<int64_t>(point.values, "positive", -1));
   return metrics::f1(classes.truth, classes.predicted, classes.n_classes, f1_of(point), positive,
                      bootstrap);
+}
+
+void add_metric(Table& table, const Point& point, const std::string& metric,
+                const std::optional<metrics::Estimate>& estimate) {
+  const Cells plain = cells_of(estimate), interval = interval_cells(estimate);
+  add_row(table, point, {metric, plain[0], plain[1], interval[1], interval[2], plain[2]});
 }
 
 /// The answers to every question of the point, in the order of `asked`.
@@ -103,7 +109,8 @@ int64_t n_missing(const std::vector<Answers>& gathered, size_t n_rows) {
 }  // namespace
 
 Table aggregate(const std::string& stage, std::span<const Point> points, const ResultOf& result) {
-  Table table = blank_table(stage, "evaluate", points, {"metric"}, {"n_missing"});
+  Table table = blank_table(stage, "evaluate", points, {"metric"}, {"n_missing"},
+                            {"value", "se", "low", "high", "n"});
   for (size_t p = 0; p < points.size(); ++p) {
     const Point& point = points[p];
     const auto asked = questions(point, metrics(point));
@@ -112,7 +119,7 @@ Table aggregate(const std::string& stage, std::span<const Point> points, const R
       const Question question = question_of(point, metric);
       for (size_t q = 0; q < asked.size(); ++q) {
         if (asked[q].question == question)
-          add_row(table, point, {metric}, measure(point, metric, gathered[q]));
+          add_metric(table, point, metric, measure(point, metric, gathered[q]));
       }
     }
     const int64_t missing = n_missing(gathered, point.dataset->rows.size());

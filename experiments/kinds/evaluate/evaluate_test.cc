@@ -226,11 +226,17 @@ Table quiz_table(const Fields& fields) {
 
 TEST(EvaluateTable, AccuracyAndF1AreThoseOfTheConfusionMatrix) {
   const Table table = quiz_table({});
-  EXPECT_THAT(table.columns, ElementsAre("metric", "value", "se", "n", "model", "dataset"));
+  EXPECT_THAT(table.columns,
+              ElementsAre("metric", "value", "se", "low", "high", "n", "model", "dataset"));
   EXPECT_DOUBLE_EQ(value_of(table, "accuracy"), 4.0 / 6);
   EXPECT_DOUBLE_EQ(number(cell(table, table.rows[0], "se")), std::sqrt(4.0 / 6 * 2.0 / 6 / 5));
   EXPECT_DOUBLE_EQ(value_of(table, "f1"), (0.8 + 0.5 + 2.0 / 3) / 3);
+  // Wilson's interval of 4 of 6, the bootstrap's of F1.
+  EXPECT_NEAR(number(cell(table, table.rows[0], "low")), 0.3000, 1e-4);
+  EXPECT_NEAR(number(cell(table, table.rows[0], "high")), 0.9032, 1e-4);
   EXPECT_GT(number(cell(table, table.rows[1], "se")), 0);
+  EXPECT_LT(number(cell(table, table.rows[1], "low")), value_of(table, "f1"));
+  EXPECT_GT(number(cell(table, table.rows[1], "high")), value_of(table, "f1"));
   EXPECT_DOUBLE_EQ(value_of(quiz_table({{"f1", std::string("micro")}}), "f1"), 4.0 / 6);
   EXPECT_DOUBLE_EQ(
       value_of(quiz_table({{"f1", std::string("positive")}, {"positive", int64_t{1}}}), "f1"), 0.5);

@@ -77,8 +77,9 @@ std::span<const ParamInfo> params() {
       {.name = "which",
        .type = ParamType::kText,
        .otherwise = Field(std::string("most")),
-       .choices = {"most", "least", "random"},
-       .meaning = "With scores: which heads are removed.",
+       .choices = {"most", "least", "random", "random_as_most", "random_as_least"},
+       .meaning = "With scores: which heads are removed. The last two: at random, of each layer as "
+                  "many as most or least takes.",
        .example = "\"least\""},
       {.name = "k",
        .type = ParamType::kInteger,
@@ -92,9 +93,9 @@ std::span<const ParamInfo> params() {
        .type = ParamType::kText,
        .otherwise = Field(std::string("global")),
        .choices = {"global", "layer", "layer_matched"},
-       .meaning = "With scores: k heads of the model, k of every layer, or random sets with the "
-                  "layer counts of the "
-                  "most important.",
+       .meaning =
+           "With scores: k heads of the model, or k of every layer; layer_matched: as global, "
+           "which = \"random\" meaning random_as_most.",
        .example = "\"layer\""},
       {.name = "prune_seed",
        .type = ParamType::kInteger,

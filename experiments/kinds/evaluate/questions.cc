@@ -197,7 +197,10 @@ void check_k(const Point& point, int64_t k, const Complain& complain) {
 
 Arm arm_of(const Point& point) {
   if (!point.scores) return {.which = "none"};
-  return {.which = get<std::string>(point.values, "which"),
+  auto which = get<std::string>(point.values, "which");
+  const Scope scope = scope_of(get<std::string>(point.values, "scope"));
+  if (which == "random" && scope == Scope::kLayerMatched) which = "random_as_most";
+  return {.which = which,
           .k = get<int64_t>(point.values, "k"),
           .prune_seed = get<int64_t>(point.values, "prune_seed")};
 }
@@ -210,8 +213,7 @@ std::vector<int64_t> heads_of_arm(const Point& point, const Arm& arm) {
   if (removes_none(arm)) return {};
   HC_CHECK(point.scores && !point.scores->value.empty());
   const Scope scope = scope_of(get<std::string>(point.values, "scope"));
-  auto heads =
-      pruned_heads(arm, scope, point.scores->value, point.model->config.n_heads, point.seed);
+  auto heads = pruned_heads(arm, scope, *point.scores, point.model->config.n_heads, point.seed);
   const int64_t n_asked = scope == Scope::kLayer ? arm.k * n_scored_layers(point) : arm.k;
   if (static_cast<int64_t>(heads.size()) < n_asked) return {};
   return heads;

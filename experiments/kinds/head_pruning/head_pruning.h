@@ -13,8 +13,16 @@
 
 namespace headcount::experiments::head_pruning {
 
+/// Random arms of so few heads are a lottery, most draws losing nothing and one in thirty
+/// everything: low and high of their mean are the range of the orders, not an interval of the mean.
+constexpr int64_t kLotteryK = 2;
+
+/// What the arms of a point are called: `which` as written; scope = "layer_matched" makes of random
+/// two, random_as_most and random_as_least, each to be compared with its own ranking.
+std::vector<std::string> arm_names(const Point& point);
+
 /// The arms of a point in their fixed order: the unpruned model once (which = none, k = 0), then
-/// `which` as written, k ascending; random: seed by seed.
+/// arm_names(), k ascending; random: seed by seed.
 std::vector<Arm> arms(const Point& point);
 
 /// The metrics of a point: its own, or loss (accuracy where the rows hold only choices).

@@ -5,8 +5,11 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <functional>
+#include <utility>
 
 #include "experiments/kinds/fixture.h"
+#include "experiments/metrics/intervals.h"
 
 namespace headcount::experiments::head_pruning {
 namespace {
@@ -16,6 +19,7 @@ using fixture::complaints;
 using fixture::diagnostic;
 using fixture::keys;
 using fixture::number;
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -109,8 +113,8 @@ TEST(HeadPruningTable, CurvesAndAreasAreThoseWorkedOutByHand) {
   const auto rows = fixture::masked_rows(3);
   const auto point = scored_point(rows, ks({1, 2}), {});
   const Table table = fixture::table(kind(), point, worked_out);
-  EXPECT_THAT(table.columns, ElementsAre("metric", "which", "k", "prune_seed", "value", "se", "n",
-                                         "model", "dataset"));
+  EXPECT_THAT(table.columns, ElementsAre("metric", "which", "k", "prune_seed", "value", "se", "low",
+                                         "high", "n_orders", "n", "model", "dataset"));
   const Cell loss = std::string("loss"), most = std::string("most"), least = std::string("least");
   const auto value = [&](const Cell& which, int64_t k) {
     const auto found = fixture::rows_with(table, {loss, which, k, Cell()});
@@ -124,6 +128,10 @@ TEST(HeadPruningTable, CurvesAndAreasAreThoseWorkedOutByHand) {
   EXPECT_DOUBLE_EQ(value(least, 2), 4);
   const auto row = fixture::rows_with(table, {loss, most, int64_t{1}, Cell()}).at(0);
   EXPECT_DOUBLE_EQ(number(cell(table, row, "se")), 1 / std::sqrt(3.0));
+  // Student's t of two degrees of freedom; losses 4, 5, 6 are not skewed.
+  EXPECT_NEAR(number(cell(table, row, "low")), 5 - 4.3026527 / std::sqrt(3.0), 1e-6);
+  EXPECT_NEAR(number(cell(table, row, "high")), 5 + 4.3026527 / std::sqrt(3.0), 1e-6);
+  EXPECT_EQ(cell(table, row, "n_orders"), Cell());
   // Gaps 0, 3, 4 at shares 0, 1/4, 2/4: area (1.5 + 3.5) / 4, the same for every row.
   EXPECT_DOUBLE_EQ(number(diagnostic(table, 0, "abc")), 1.25);
   EXPECT_DOUBLE_EQ(number(diagnostic(table, 0, "abc_low")), 1.25);
@@ -140,24 +148,151 @@ TEST(HeadPruningTable, RandomIsTheMeanOverSeedsAndEachSeedHasItsRow) {
   const auto rows = fixture::masked_rows(3);
   const auto point = scored_point(rows, ks({1}), {});
   const Table table = fixture::table(kind(), point, worked_out);
-  double sum = 0, squares = 0;
-  for (int64_t seed = 0; seed < 10; ++seed) {
+  metrics::ByOrder orders;
+  for (int64_t seed = 0; seed < 20; ++seed) {
     const auto one =
         fixture::rows_with(table, {std::string("loss"), std::string("random"), int64_t{1}, seed});
     ASSERT_EQ(one.size(), 1u);
+    EXPECT_EQ(cell(table, one[0], "n_orders"), Cell(int64_t{1}));
     const double value = number(cell(table, one[0], "value"));
-    sum += value;
-    squares += value * value;
+    orders.push_back({value - 1, value, value + 1});  // rows lie 1 apart under every order
   }
-  const double of_orders = (squares - sum * sum / 10) / 9 / 10;
   const auto mean =
       fixture::rows_with(table, {std::string("loss"), std::string("random"), int64_t{1}, Cell()});
   ASSERT_EQ(mean.size(), 1u);
-  EXPECT_NEAR(number(cell(table, mean[0], "value")), sum / 10, 1e-12);
+  const metrics::Estimate of = metrics::crossed_estimate(orders);
+  EXPECT_NEAR(number(cell(table, mean[0], "value")), of.value, 1e-12);
+  EXPECT_NEAR(number(cell(table, mean[0], "se")), *of.se, 1e-12);
   EXPECT_EQ(cell(table, mean[0], "n"), Cell(int64_t{3}));
-  // The rows lie 1 apart under every order.
-  EXPECT_GT(of_orders, 0);
-  EXPECT_NEAR(number(cell(table, mean[0], "se")), std::sqrt(1.0 / 3 + of_orders), 1e-12);
+  EXPECT_EQ(cell(table, mean[0], "n_orders"), Cell(int64_t{20}));
+}
+
+TEST(HeadPruningTable, FewRandomHeadsHaveARangeMoreHaveAnInterval) {
+  const ModelInfo wide = fixture::masked_model(2, 4);
+  const auto rows = fixture::masked_rows(3);
+  auto point = scored_point(rows, ks({2, 4}), {});
+  point.model = &wide;
+  point.scores->value = {8, 7, 6, 5, 4, 3, 2, 1};
+  const Table table = fixture::table(kind(), point, worked_out);
+  const auto arm = [&](int64_t k) {
+    metrics::ByOrder orders;
+    for (int64_t seed = 0; seed < 20; ++seed) {
+      const auto one =
+          fixture::rows_with(table, {std::string("loss"), std::string("random"), k, seed});
+      const double value = number(cell(table, one.at(0), "value"));
+      orders.push_back({value - 1, value, value + 1});
+    }
+    return orders;
+  };
+  const auto bounds = [&](int64_t k) {
+    const auto mean =
+        fixture::rows_with(table, {std::string("loss"), std::string("random"), k, Cell()});
+    return std::pair(number(cell(table, mean.at(0), "low")),
+                     number(cell(table, mean.at(0), "high")));
+  };
+  const auto range = *metrics::range_estimate(arm(2)).interval,
+             interval = *metrics::mean_estimate(arm(4)).interval;
+  EXPECT_NEAR(bounds(2).first, range.low, 1e-12);
+  EXPECT_NEAR(bounds(2).second, range.high, 1e-12);
+  EXPECT_NEAR(bounds(4).first, interval.low, 1e-12);
+  EXPECT_NEAR(bounds(4).second, interval.high, 1e-12);
+}
+
+/// A table whose loss without the heads S is `loss_of(S)` for every row.
+Table table_of(const Point& point,
+               const std::function<double(const std::vector<int64_t>&)>& loss_of) {
+  return fixture::table(kind(), point, [&](const Shard& shard) {
+    const double loss = loss_of(evaluate::params_of(shard).pruned);
+    return fixture::result_of(shard, [&](const std::string& name, const Row&, size_t) {
+      return name == "tokens" ? 1.0 : loss;
+    });
+  });
+}
+
+TEST(HeadPruningTable, AreasAreTakenThreeWays) {
+  ModelInfo model = fixture::masked_model();
+  model.config.vocab_size = 8;  // chance: ln 8 = 2.079
+  const auto rows = fixture::masked_rows(3);
+  Fields fields = ks({1, 3});
+  fields["which"] = Texts{"most", "least"};
+  auto point = scored_point(rows, fields, {});
+  point.model = &model;
+  // Most (heads 0, then 0 1 2): 1, then 5. Least (3, then 1 2 3): 0, then 2.
+  const Table table = table_of(point, [](const std::vector<int64_t>& pruned) {
+    const bool lead = !pruned.empty() && pruned[0] == 0;
+    return pruned.size() == 3 ? (lead ? 5.0 : 2.0) : (lead ? 1.0 : 0.0);
+  });
+  const auto value = [&](const char* name) { return number(diagnostic(table, 0, name)); };
+  // Gaps 0, 1, 3 at k = 0, 1, 3 of 4 heads.
+  EXPECT_DOUBLE_EQ(value("abc"), 0.25 * 0.5 + 0.5 * 2);
+  const double clipped = std::log(8.0) - 2;
+  EXPECT_DOUBLE_EQ(value("abc_clipped"), 0.25 * 0.5 + 0.5 * (1 + clipped) / 2);
+  EXPECT_DOUBLE_EQ(value("abc_log"), 1 * 0.5 + 1 * 2);
+  EXPECT_DOUBLE_EQ(value("abc_clipped_low"), value("abc_clipped"));
+  EXPECT_DOUBLE_EQ(value("abc_log_high"), value("abc_log"));
+  EXPECT_EQ(diagnostic(table, 0, "n_heads"), Cell(int64_t{4}));
+  EXPECT_DOUBLE_EQ(value("chance"), std::log(8.0));
+}
+
+TEST(HeadPruningTable, ChanceOfAnAccuracyIsThatOfItsChoicesAndAMatchHasNone) {
+  auto rows = fixture::choice_rows({0, 1, 0}, 4);
+  Fields fields = ks({1});
+  const auto guess = [](const Shard& shard) {
+    return fixture::result_of(shard, [](const std::string&, const Row&, size_t) { return 0.0; });
+  };
+  const auto quiz = fixture::table(kind(), scored_point(rows, fields, {}), guess);
+  EXPECT_DOUBLE_EQ(number(diagnostic(quiz, 0, "chance")), 0.25);
+  fields["metrics"] = Texts{"exact_match"};
+  const auto spans = fixture::masked_rows(3);
+  const auto match = fixture::table(kind(), scored_point(spans, fields, {}), guess);
+  EXPECT_EQ(diagnostic(match, 0, "chance"), Cell());
+  EXPECT_EQ(diagnostic(match, 0, "abc_clipped"), Cell());
+  EXPECT_NE(diagnostic(match, 0, "abc_log"), Cell());
+}
+
+TEST(HeadPruningTable, SaysWhereTheMostImportantHeadsAreNotTheWorstToLose) {
+  const auto rows = fixture::masked_rows(3);
+  Fields fields = ks({1, 2});
+  fields["which"] = Texts{"most", "least"};
+  const auto point = scored_point(rows, fields, {});
+  const auto crossing = table_of(point, [](const std::vector<int64_t>& pruned) {
+    const bool most = !pruned.empty() && pruned[0] == 0;
+    return most ? 2.0 : static_cast<double>(pruned.size() * pruned.size());
+  });
+  EXPECT_THAT(crossing.warnings,
+              ElementsAre(AllOf(HasSubstr("the curves of most and least cross: at k = 2 removing "
+                                          "the most important heads hurts the loss less"),
+                                HasSubstr("model = tiny"))));
+  const auto apart = table_of(point, [](const std::vector<int64_t>& pruned) {
+    return !pruned.empty() && pruned[0] == 0 ? 2.0 : 0.0;
+  });
+  EXPECT_THAT(apart.warnings, IsEmpty());
+}
+
+TEST(HeadPruningTable, LayerMatchedComparesLikeWithLike) {
+  const auto rows = fixture::masked_rows(3);
+  Fields fields = ks({1});
+  fields["scope"] = std::string("layer_matched");
+  fields["prune_seeds"] = int64_t{2};
+  const auto point = scored_point(rows, fields, {});
+  EXPECT_THAT(arms(point), ElementsAre(Arm{"none", 0, -1}, Arm{"most", 1, -1}, Arm{"least", 1, -1},
+                                       Arm{"random_as_most", 1, 0}, Arm{"random_as_most", 1, 1},
+                                       Arm{"random_as_least", 1, 0}, Arm{"random_as_least", 1, 1}));
+  // Most takes head 0 (layer 0), least head 3 (layer 1): a loss of 4 to 3, and of 2 to 1.
+  const auto table = table_of(point, [](const std::vector<int64_t>& pruned) {
+    return pruned.empty() ? 0.0 : pruned[0] < 2 ? 3.0 : 1.0;
+  });
+  // Within a layer all heads are alike: nothing is left of either gap, all of it is the layers'.
+  EXPECT_DOUBLE_EQ(number(diagnostic(table, 0, "random_most")), 0);
+  EXPECT_DOUBLE_EQ(number(diagnostic(table, 0, "least_random")), 0);
+  EXPECT_DOUBLE_EQ(number(diagnostic(table, 0, "abc")), 2 * 0.25 / 2);
+  const auto mean = [&](const char* which) {
+    const auto found =
+        fixture::rows_with(table, {std::string("loss"), std::string(which), int64_t{1}, Cell()});
+    return number(cell(table, found.at(0), "value"));
+  };
+  EXPECT_DOUBLE_EQ(mean("random_as_most"), 3);
+  EXPECT_DOUBLE_EQ(mean("random_as_least"), 1);
 }
 
 TEST(HeadPruningTable, ExactMatchCountsMoreAsBetter) {
@@ -173,6 +308,11 @@ TEST(HeadPruningTable, ExactMatchCountsMoreAsBetter) {
   });
   EXPECT_DOUBLE_EQ(number(diagnostic(table, 0, "abc")),
                    0.5 * 0.25);  // gaps 0 and 1 over a quarter of the heads
+  const auto none =
+      fixture::rows_with(table, {std::string("exact_match"), std::string("none")}).at(0);
+  // Two rows of two right: Wilson's interval is not empty.
+  EXPECT_NEAR(number(cell(table, none, "low")), 2 / (2 + 1.96 * 1.96), 1e-3);
+  EXPECT_DOUBLE_EQ(number(cell(table, none, "high")), 1);
 }
 
 TEST(HeadPruningTable, AMissingArmTakesItsRowsOutOfTheAreasOnly) {

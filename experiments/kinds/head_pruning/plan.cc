@@ -22,7 +22,8 @@ std::span<const ParamInfo> params() {
        .type = ParamType::kTexts,
        .otherwise = Field(Texts{"most", "least", "random"}),
        .choices = {"most", "least", "random"},
-       .meaning = "The arms: heads removed by falling score, by rising score, at random.",
+       .meaning = "The arms: heads removed by falling score, by rising score, at random (scope = "
+                  "\"layer_matched\": at random twice, random_as_most and random_as_least).",
        .example = "[\"most\", \"random\"]"},
       {.name = "k",
        .type = ParamType::kIntegers,
@@ -37,18 +38,20 @@ std::span<const ParamInfo> params() {
        .type = ParamType::kText,
        .otherwise = Field(std::string("global")),
        .choices = {"global", "layer", "layer_matched"},
-       .meaning = "k heads of the model; k of every layer; or as global, with random sets that "
-                  "take from each layer as "
-                  "many heads as the most important set does.",
+       .meaning = "k heads of the model; k of every layer; or as global, beside random sets that "
+                  "take from each layer as many heads as the most important set does "
+                  "(random_as_most) and as the least important set does (random_as_least).",
        .example = "\"layer_matched\""},
       {.name = "prune_seeds",
        .type = ParamType::kInteger,
-       .otherwise = Field(int64_t{10}),
+       .otherwise = Field(int64_t{20}),
        .at_least = 1,
        .at_most = 10000,
        .unit = "orders",
-       .meaning = "Random orders; the sets of one order are nested.",
-       .example = "20"},
+       .meaning =
+           "Random orders; the sets of one order are nested. Intervals count them as drawn at "
+           "random, as they do rows (docs/coverage.md).",
+       .example = "40"},
       {.name = "metrics",
        .type = ParamType::kTexts,
        .choices = {"loss", "exact_match", "accuracy"},
@@ -78,15 +81,6 @@ std::span<const ParamInfo> params() {
        .meaning = "The score of a choice: sum or mean of its log-probabilities.",
        .example = "\"mean\""},
       evaluate::mc_samples_param(),
-      {.name = "bootstrap",
-       .type = ParamType::kInteger,
-       .otherwise = Field(int64_t{2000}),
-       .at_least = 2,
-       .at_most = 1000000,
-       .unit = "resamples",
-       .meaning = "Resamples of rows (and random orders) behind the intervals of the areas between "
-                  "curves.",
-       .example = "10000"},
   };
   return infos;
 }
@@ -125,16 +119,30 @@ Shard shard(const Point& point, int64_t i) {
 
 }  // namespace
 
+Texts arm_names(const Point& point) {
+  const bool matched = scope_of(get<std::string>(point.values, "scope")) == Scope::kLayerMatched;
+  Texts names;
+  for (const auto& which : get<Texts>(point.values, "which")) {
+    if (which == "random" && matched) {
+      names.insert(names.end(), {"random_as_most", "random_as_least"});
+    } else {
+      names.push_back(which);
+    }
+  }
+  return names;
+}
+
 std::vector<Arm> arms(const Point& point) {
   auto k = get<std::vector<int64_t>>(point.values, "k");
   std::sort(k.begin(), k.end());
   k.erase(std::unique(k.begin(), k.end()), k.end());
   std::erase(k, 0);
   std::vector<Arm> all = {{.which = "none"}};
-  for (const auto& which : get<Texts>(point.values, "which")) {
-    const int64_t n_orders = which == "random" ? get<int64_t>(point.values, "prune_seeds") : 1;
+  for (const auto& which : arm_names(point)) {
+    const bool random = Arm{.which = which}.is_random();
+    const int64_t n_orders = random ? get<int64_t>(point.values, "prune_seeds") : 1;
     for (int64_t order = 0; order < n_orders; ++order) {
-      for (const int64_t n : k) all.push_back({which, n, which == "random" ? order : -1});
+      for (const int64_t n : k) all.push_back({which, n, random ? order : -1});
     }
   }
   return all;
