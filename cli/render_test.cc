@@ -74,55 +74,114 @@ TEST(Render, SeveralPointsAreComparedByHowFarToTrustThem) {
   EXPECT_THAT(text, ContainsRegex("gqa +50.0 % +75.0 % +25.0 % +0 +8\n"));
 }
 
-TEST(Render, PruningIsCurvesOverK) {
+/// One point of a pruning stage: loss, then exact match.
+Table pruning() {
   Table table;
   table.stage = "pruning";
   table.kind = "head_pruning";
-  table.columns = {"metric", "which", "k", "prune_seed", "value", "se", "n", "model"};
-  table.diagnostic_columns = {"model",
-                              "metric",
-                              "abc",
-                              "abc_low",
-                              "abc_high",
-                              "random_most",
-                              "random_most_low",
-                              "random_most_high",
-                              "least_random",
-                              "least_random_low",
-                              "least_random_high",
-                              "n_missing"};
-  const Cell loss = std::string("loss"), model = std::string("mha");
-  const auto add = [&](const char* which, int64_t k, const Cell& seed, double value) {
-    table.rows.push_back({loss, std::string(which), k, seed, value, 0.01, int64_t{512}, model});
+  table.columns = {"metric", "which", "k",        "prune_seed", "value", "se",
+                   "low",    "high",  "n_orders", "n",          "model"};
+  table.diagnostic_columns = {"model", "metric"};
+  for (const char* way : {"", "_clipped", "_log"}) {
+    for (const char* gap : {"abc", "random_most", "least_random"}) {
+      for (const char* end : {"", "_low", "_high"})
+        table.diagnostic_columns.push_back(std::string(gap) + way + end);
+    }
+  }
+  for (const char* name : {"n_heads", "chance", "n_missing"})
+    table.diagnostic_columns.emplace_back(name);
+  const Cell loss = std::string("loss"), match = std::string("exact_match"),
+             model = std::string("mha");
+  const auto add = [&](const Cell& metric, const char* which, int64_t k, const Cell& seed,
+                       double value, const Cell& n_orders) {
+    table.rows.push_back({metric, std::string(which), k, seed, value, 0.01, value - 0.25,
+                          value + 0.5, n_orders, int64_t{512}, model});
   };
-  add("none", 0, Cell(), 0.5);
-  add("most", 1, Cell(), 2.5);
-  add("least", 1, Cell(), 0.5);
-  add("random", 1, Cell(), 1.0);
-  add("random", 1, int64_t{0}, 99.0);
-  table.diagnostics.push_back(
-      {model, loss, 0.2, 0.1, 0.3, Cell(), Cell(), Cell(), Cell(), Cell(), Cell(), int64_t{0}});
-  const std::string text = render({table}, Format::kText);
-  EXPECT_THAT(text, HasSubstr("loss (nats) with no head removed: 0.5000 ± 0.010"));
-  EXPECT_THAT(text, HasSubstr("2.500 ± 0.010"));
+  add(loss, "none", 0, Cell(), 0.5, Cell());
+  add(loss, "most", 1, Cell(), 2.5, Cell());
+  add(loss, "least", 1, Cell(), 0.5, Cell());
+  add(loss, "random", 1, Cell(), 1.0, int64_t{20});
+  add(loss, "random", 1, int64_t{0}, 99.0, int64_t{1});
+  add(match, "none", 0, Cell(), 1.0, Cell());
+  add(match, "most", 1, Cell(), 0.25, Cell());
+  add(match, "least", 1, Cell(), 1.0, Cell());
+  const auto diagnose = [&](const Cell& metric, const Cell& chance) {
+    std::vector<Cell> row = {model, metric};
+    for (const double way : {0.2, 0.15, 1.5}) {
+      row.insert(row.end(), {way, way - 0.1, way + 0.1});
+      row.resize(row.size() + 6);
+    }
+    row.insert(row.end(), {int64_t{32}, chance, int64_t{0}});
+    table.diagnostics.push_back(row);
+  };
+  diagnose(loss, 2.7726);
+  diagnose(match, Cell());
+  return table;
+}
+
+TEST(Render, PruningIsCurvesOverK) {
+  const std::string text = render({pruning()}, Format::kText);
+  EXPECT_THAT(text, HasSubstr("loss (nats) with no head removed: 0.5000 [0.250, 1.00]; n = 512 "
+                              "rows x 20 random orders; in [ ] 95 % intervals; random up to k = "
+                              "2: where 95 % of the orders lie\n"));
+  EXPECT_THAT(text, ContainsRegex("1 +2.500 .2.25, 3.00. +1.000 .0.750, 1.50. +0.5000"));
   EXPECT_THAT(text, HasSubstr("L.........R............................M"));
-  EXPECT_THAT(text,
-              HasSubstr("area between most and least, 95 % interval: 0.2000 [0.1000, 0.3000]"));
   EXPECT_THAT(text, Not(HasSubstr("99")));
+}
+
+TEST(Render, AnAreaHasUnitAxisAndRange) {
+  const std::string text = render({pruning()}, Format::kText);
+  EXPECT_THAT(text, ContainsRegex("area between +linear +clipped at chance +over log2.1 . k.\n"));
+  EXPECT_THAT(text, ContainsRegex("most and least +0.2000 .0.100, 0.300. +0.1500 .0.0500, 0.250. "
+                                  "+1.500 .1.40, 1.60.\n"));
+  EXPECT_THAT(text, HasSubstr("linear: nats x share of heads removed, 0 to 1/32; clipped: no "
+                              "curve worse than 2.773, a guess; log: nats x log2(1 + k), 0 to 1"));
+  // An exact match has no chance: two areas.
+  EXPECT_THAT(text, ContainsRegex("most and least +0.2000 .0.100, 0.300. +1.500 .1.40, 1.60.\n"));
+  EXPECT_THAT(text, HasSubstr("linear: share of rows x share of heads removed, 0 to 1/32; log:"));
+}
+
+TEST(Render, ExactMatchComesFirst) {
+  const std::string text = render({pruning()}, Format::kText);
+  EXPECT_LT(text.find("exact_match with no head removed: 1.000"), text.find("loss (nats)"));
+  EXPECT_THAT(text, Not(HasSubstr(" \n")));
+}
+
+TEST(Render, LayerMatchedHasTwoRandomArms) {
+  Table table = pruning();
+  const Cell loss = std::string("loss");
+  table.rows.erase(table.rows.begin() + 3, table.rows.begin() + 5);
+  for (const auto& [which, value] :
+       {std::pair("random_as_most", 2.0), std::pair("random_as_least", 1.0)}) {
+    table.rows.push_back({loss, std::string(which), int64_t{1}, Cell(), value, 0.01, value, value,
+                          int64_t{20}, int64_t{512}, std::string("mha")});
+  }
+  const std::string text = render({table}, Format::kText);
+  EXPECT_THAT(text, ContainsRegex("k +most +random_as_most +random_as_least +least"));
+  EXPECT_THAT(text, HasSubstr("L.........r..................R.........M"));
+}
+
+TEST(Render, ATableOfAnOlderVersionHasNoIntervals) {
+  Table table = pruning();
+  for (auto& row : table.rows) row.erase(row.begin() + 6, row.begin() + 9);
+  table.columns.erase(table.columns.begin() + 6, table.columns.begin() + 9);
+  EXPECT_THAT(render({table}, Format::kText),
+              HasSubstr("loss (nats) with no head removed: 0.5000; n = 512 rows"));
 }
 
 TEST(Render, EvaluationsAreOneLineAPoint) {
   Table table;
   table.stage = "test";
   table.kind = "evaluate";
-  table.columns = {"metric", "value", "se", "n", "model"};
-  table.rows = {{std::string("accuracy"), 0.75, 0.05, int64_t{80}, std::string("a")},
-                {std::string("f1"), 0.7, Cell(), int64_t{80}, std::string("a")},
-                {std::string("accuracy"), Cell(), Cell(), int64_t{0}, std::string("b")}};
-  EXPECT_THAT(
-      render({table}, Format::kText),
-      AllOf(ContainsRegex("model +accuracy +f1 +n\n"),
-            ContainsRegex("  a +0.7500 ± 0.050 +0.7000 +80\n"), ContainsRegex("  b +- +- +0\n")));
+  table.columns = {"metric", "value", "se", "low", "high", "n", "model"};
+  const std::string a = "a", b = "b";
+  table.rows = {{std::string("accuracy"), 1.0, 0.0, 0.954, 1.0, int64_t{80}, a},
+                {std::string("f1"), 0.7, Cell(), Cell(), Cell(), int64_t{80}, a},
+                {std::string("accuracy"), Cell(), Cell(), Cell(), Cell(), int64_t{0}, b}};
+  EXPECT_THAT(render({table}, Format::kText),
+              AllOf(ContainsRegex("model +accuracy +f1 +n\n"),
+                    ContainsRegex("  a +1.000 .0.954, 1.00. +0.7000 +80\n"),
+                    ContainsRegex("  b +- +- +0\n")));
 }
 
 TEST(Render, MarkdownAndLatexEscapeAndHoldEveryRow) {

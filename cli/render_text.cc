@@ -10,6 +10,7 @@
 
 #include "cli/render.h"
 #include "cli/text.h"
+#include "experiments/kinds/head_pruning/head_pruning.h"
 
 namespace headcount::cli {
 namespace {
@@ -69,7 +70,7 @@ std::string indented(const std::string& text) {
   std::string out = text.empty() ? "" : "  ";
   for (size_t i = 0; i < text.size(); ++i) {
     out += text[i];
-    if (text[i] == '\n' && i + 1 < text.size()) out += "  ";
+    if (text[i] == '\n' && i + 1 < text.size() && text[i + 1] != '\n') out += "  ";
   }
   return out;
 }
@@ -81,15 +82,30 @@ std::string with_error(const Cell& value, const Cell& se) {
   return number(se) ? text + " ± " + readable(*number(se), 2) : text;
 }
 
+/// "4.066 [3.48, 4.66]", the value alone where there is no interval, "-" where there is nothing.
+std::string with_interval(const Cell& value, const Cell& low, const Cell& high) {
+  if (!number(value)) return "-";
+  const std::string text = readable(*number(value));
+  if (!number(low) || !number(high)) return text;
+  return text + " [" + readable(*number(low), 3) + ", " + readable(*number(high), 3) + "]";
+}
+
 std::string percent(const std::optional<double>& share) {
   return share ? readable(100 * *share, 3) + " %" : "none";
 }
 
+/// The cell of that column; null where the table is of a version that had no such column.
+const Cell& cell_of(const std::vector<std::string>& columns, const Cells& row,
+                    const std::string& name) {
+  static const Cell none;
+  const auto at = std::find(columns.begin(), columns.end(), name);
+  return at == columns.end() ? none : row[static_cast<size_t>(at - columns.begin())];
+}
 const Cell& at(const Table& table, const Cells& row, const std::string& name) {
-  return row[column(table.columns, name)];
+  return cell_of(table.columns, row, name);
 }
 const Cell& diagnostic(const Table& table, const Cells& row, const std::string& name) {
-  return row[column(table.diagnostic_columns, name)];
+  return cell_of(table.diagnostic_columns, row, name);
 }
 
 // ---- head_importance
@@ -223,36 +239,50 @@ std::string head_importance(const Table& table) {
 // ---- head_pruning
 
 struct CurvePoint {
-  Cell value, se;
+  Cell value, low, high;
 };
 /// which -> k -> value, of the mean over prune seeds for random.
 using Curves = std::map<std::string, std::map<int64_t, CurvePoint>>;
 
-Curves curves_of(const Table& table, const Group& group, const std::string& metric) {
-  Curves curves;
+/// The arms of a chart in the order of its columns, with their letters in its strips.
+constexpr std::array<std::pair<const char*, char>, 5> kArms = {{{"most", 'M'},
+                                                                {"random", 'R'},
+                                                                {"random_as_most", 'R'},
+                                                                {"random_as_least", 'r'},
+                                                                {"least", 'L'}}};
+
+/// The rows of one metric that are no single random order.
+std::vector<const Cells*> rows_of(const Table& table, const Group& group,
+                                  const std::string& metric) {
+  std::vector<const Cells*> rows;
   for (const Cells* row : group.rows) {
-    const auto which = cell_text(at(table, *row, "which"));
     const bool one_seed = number(at(table, *row, "prune_seed")).has_value();
-    if (at(table, *row, "metric") != Cell(metric) || one_seed) continue;
-    curves[which][integer(at(table, *row, "k"))] = {at(table, *row, "value"),
-                                                    at(table, *row, "se")};
+    if (at(table, *row, "metric") == Cell(metric) && !one_seed) rows.push_back(row);
+  }
+  return rows;
+}
+
+Curves curves_of(const Table& table, const std::vector<const Cells*>& rows) {
+  Curves curves;
+  for (const Cells* row : rows) {
+    curves[cell_text(at(table, *row, "which"))][integer(at(table, *row, "k"))] = {
+        at(table, *row, "value"), at(table, *row, "low"), at(table, *row, "high")};
   }
   return curves;
 }
 
-/// "..L..R....M": where each arm's value lies between the least and the largest of the chart. A
-/// later letter covers an earlier one.
+/// "L.R.......M": where each arm's value lies between the least and the largest of the chart. Most
+/// covers random, random least.
 std::string strip(const Curves& curves, int64_t k, double low, double high) {
   constexpr size_t kWidth = 40;
   std::string line(kWidth, '.');
-  for (const auto& [which, letter] :
-       {std::pair("least", 'L'), std::pair("random", 'R'), std::pair("most", 'M')}) {
-    const auto curve = curves.find(which);
+  for (auto arm = kArms.rbegin(); arm != kArms.rend(); ++arm) {
+    const auto curve = curves.find(arm->first);
     if (curve == curves.end() || curve->second.count(k) == 0) continue;
     const auto value = number(curve->second.at(k).value);
     if (!value) continue;
     const double share = high > low ? (*value - low) / (high - low) : 0;
-    line[static_cast<size_t>(std::lround(share * (kWidth - 1)))] = letter;
+    line[static_cast<size_t>(std::lround(share * (kWidth - 1)))] = arm->second;
   }
   return line;
 }
@@ -269,7 +299,7 @@ std::string chart(const Curves& curves) {
   }
   Lines lines = {{"k"}};
   std::vector<std::string> arms;
-  for (const char* which : {"most", "random", "least"}) {
+  for (const auto& [which, letter] : kArms) {
     if (curves.count(which) > 0) arms.emplace_back(which);
   }
   for (const auto& which : arms) lines[0].push_back(which);
@@ -278,7 +308,7 @@ std::string chart(const Curves& curves) {
     std::vector<std::string> line = {std::to_string(k)};
     for (const auto& which : arms) {
       const auto& one = curves.at(which).at(k);
-      line.push_back(with_error(one.value, one.se));
+      line.push_back(with_interval(one.value, one.low, one.high));
     }
     if (high >= low) line.push_back(strip(curves, k, low, high));
     lines.push_back(line);
@@ -286,37 +316,81 @@ std::string chart(const Curves& curves) {
   return aligned(lines);
 }
 
-std::string area(const Table& table, const Cells& row, const std::string& name,
-                 const std::string& words) {
-  const auto value = number(diagnostic(table, row, name));
-  if (!value) return "";
-  const auto low = number(diagnostic(table, row, name + "_low")),
-             high = number(diagnostic(table, row, name + "_high"));
-  std::string text = words + " " + readable(*value);
-  if (low && high) text += " [" + readable(*low) + ", " + readable(*high) + "]";
+/// "n = 128 rows; in [ ] 95 % intervals ...": what the chart's brackets are.
+std::string sample(const Table& table, const std::vector<const Cells*>& rows) {
+  int64_t n = 0, n_orders = 0, least_k = 1'000'000'000;
+  for (const Cells* row : rows) {
+    n = std::max(n, integer(at(table, *row, "n")));
+    if (integer(at(table, *row, "n_orders")) < 0) continue;
+    n_orders = std::max(n_orders, integer(at(table, *row, "n_orders")));
+    least_k = std::min(least_k, integer(at(table, *row, "k")));
+  }
+  std::string text = "n = " + std::to_string(n) + " rows";
+  if (n_orders > 0) text += " x " + std::to_string(n_orders) + " random orders";
+  text += "; in [ ] 95 % intervals";
+  if (n_orders > 1 && least_k <= experiments::head_pruning::kLotteryK) {
+    text += "; random up to k = " + std::to_string(experiments::head_pruning::kLotteryK) +
+            ": where 95 % of the orders lie";
+  }
   return text + "\n";
 }
 
+/// The areas between curves three ways, and the axes they are over.
+std::string areas(const Table& table, const Cells& row, const std::string& metric, int64_t most_k) {
+  const std::string unit = metric == "loss" ? "nats" : "share of rows";
+  const auto chance = number(diagnostic(table, row, "chance"));
+  Lines lines = {{"area between", "linear", "over log2(1 + k)"}};
+  if (chance) lines[0].insert(lines[0].begin() + 2, "clipped at chance");
+  for (const auto& [name, words] :
+       {std::pair("abc", "most and least"), std::pair("random_most", "most and random"),
+        std::pair("least_random", "random and least")}) {
+    const auto cell = [&, stem = std::string(name)](const char* way) {
+      const auto of = [&](const char* end) { return diagnostic(table, row, stem + way + end); };
+      return with_interval(of(""), of("_low"), of("_high"));
+    };
+    if (!number(diagnostic(table, row, name))) continue;
+    lines.push_back({words, cell(""), cell("_log")});
+    if (chance) lines.back().insert(lines.back().begin() + 2, cell("_clipped"));
+  }
+  if (lines.size() == 1) return "";
+  const std::string clipped =
+      !chance ? "" : "; clipped: no curve worse than " + readable(*chance) + ", a guess";
+  return aligned(lines) + "linear: " + unit + " x share of heads removed, 0 to " +
+         std::to_string(most_k) + "/" + cell_text(diagnostic(table, row, "n_heads")) + clipped +
+         "; log: " + unit + " x log2(1 + k), 0 to " +
+         readable(std::log2(1 + static_cast<double>(most_k))) + "\n";
+}
+
+std::string head_pruning_of(const Table& table, const Group& group, const Cells& diagnostics) {
+  const std::string metric = cell_text(diagnostic(table, diagnostics, "metric"));
+  const auto rows = rows_of(table, group, metric);
+  const Curves curves = curves_of(table, rows);
+  if (curves.count("none") == 0) return "";
+  int64_t most_k = 0;
+  for (const Cells* row : rows) most_k = std::max(most_k, integer(at(table, *row, "k")));
+  const CurvePoint& none = curves.at("none").at(0);
+  std::string out = metric + (metric == "loss" ? " (nats)" : "") +
+                    " with no head removed: " + with_interval(none.value, none.low, none.high) +
+                    "; " + sample(table, rows) + chart(curves) +
+                    areas(table, diagnostics, metric, most_k);
+  if (integer(diagnostic(table, diagnostics, "n_missing")) > 0)
+    out += cell_text(diagnostic(table, diagnostics, "n_missing")) + " rows missing\n";
+  return out;
+}
+
+/// What a user sees of a model first: whether its answers are right, then its loss.
 std::string head_pruning(const Table& table, const Group& group) {
   std::string out;
-  for (const Cells* row : group.diagnostics) {
-    const std::string metric = cell_text(diagnostic(table, *row, "metric"));
-    const Curves curves = curves_of(table, group, metric);
-    if (curves.count("none") == 0) continue;
-    const CurvePoint& none = curves.at("none").at(0);
-    out += metric + (metric == "loss" ? " (nats)" : "") +
-           " with no head removed: " + with_error(none.value, none.se) + "\n" + chart(curves) +
-           area(table, *row, "abc", "area between most and least, 95 % interval:") +
-           area(table, *row, "random_most", "between most and random:") +
-           area(table, *row, "least_random", "between random and least:");
-    if (integer(diagnostic(table, *row, "n_missing")) > 0) {
-      out += cell_text(diagnostic(table, *row, "n_missing")) + " rows missing\n";
+  for (const char* first : {"exact_match", "accuracy", "loss"}) {
+    for (const Cells* row : group.diagnostics) {
+      if (diagnostic(table, *row, "metric") == Cell(std::string(first)))
+        out += (out.empty() ? "" : "\n") + head_pruning_of(table, group, *row);
     }
   }
   return out.empty() ? "nothing yet\n" : out;
 }
 
-// ---- evaluate: one line a point, one column a metric
+// ---- evaluate: one line a point, one column a metric with its 95 % interval
 
 std::string evaluate(const Table& table) {
   const auto all = groups(table);
@@ -337,7 +411,8 @@ std::string evaluate(const Table& table) {
       std::string text = "-";
       for (const Cells* row : group.rows) {
         if (at(table, *row, "metric") == Cell(metric))
-          text = with_error(at(table, *row, "value"), at(table, *row, "se"));
+          text = with_interval(at(table, *row, "value"), at(table, *row, "low"),
+                               at(table, *row, "high"));
       }
       line.push_back(text);
     }
