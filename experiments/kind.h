@@ -39,8 +39,7 @@ struct Scores {
   /// What `value` would be without the stage's view: breaks ties of value. Empty where the table
   /// does not say (it has no column signed_mean).
   std::vector<double> signed_mean = {};
-  /// datasets::content_hash of the rows they were made from: for the overlap warning.
-  std::vector<uint64_t> row_contents;
+  const datasets::Dataset* dataset = nullptr;  // they were made from: for the overlap warnings
   Fields values;  // that point's parameters (mask_probs, mask_samples ...)
 };
 

@@ -147,12 +147,6 @@ Point point(const Arm& arm, const CheckedStage& checked, uint64_t seed, Opener& 
   return made;
 }
 
-std::vector<uint64_t> row_contents(const datasets::Dataset& dataset) {
-  std::vector<uint64_t> hashes;
-  for (const auto& row : dataset.rows) hashes.push_back(datasets::content_hash(row));
-  return hashes;
-}
-
 /// Points of one stage; those without model, dataset or input are left out, as problems have been
 /// said.
 Stage make_stage(size_t index, const CheckedStage& checked, Sweep& sweep, Opener& opener) {
@@ -168,8 +162,7 @@ Stage make_stage(size_t index, const CheckedStage& checked, Sweep& sweep, Opener
       const auto& from = sweep.stages[static_cast<size_t>(checked.input)];
       const auto& read = from.points[static_cast<size_t>(arm.input_point)];
       made.scores =
-          Scores{.stage = from.name, .value = {}, .row_contents = {}, .values = read.values};
-      if (read.dataset != nullptr) made.scores->row_contents = row_contents(*read.dataset);
+          Scores{.stage = from.name, .value = {}, .dataset = read.dataset, .values = read.values};
     }
     stage.points.push_back(std::move(made));
     stage.input_point.push_back(arm.input_point);

@@ -113,7 +113,7 @@ k = [1, 2]
               to_json(read.columns.at("ig_steps")));
     ASSERT_TRUE(stage.points[i].scores);
     EXPECT_EQ(stage.points[i].scores->values, read.values);
-    EXPECT_EQ(stage.points[i].scores->row_contents.size(), 40u);
+    EXPECT_EQ(stage.points[i].scores->dataset->rows.size(), 40u);
     EXPECT_TRUE(stage.points[i].scores->value.empty());
   }
   EXPECT_EQ(columns(stage.points[1]),

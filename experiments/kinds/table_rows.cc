@@ -4,6 +4,8 @@
 #include <set>
 #include <utility>
 
+#include "experiments/kinds/windows.h"
+
 namespace headcount::experiments {
 namespace {
 
@@ -14,6 +16,15 @@ Cells point_cells(const Point& point) {
 }
 
 void append(Cells& to, const Cells& from) { to.insert(to.end(), from.begin(), from.end()); }
+
+/// Several points may have the same to say.
+void warn_once(Table& table, const std::string& warning) {
+  if (std::find(table.warnings.begin(), table.warnings.end(), warning) == table.warnings.end()) {
+    table.warnings.push_back(warning);
+  }
+}
+
+bool has_windows(const datasets::Dataset& dataset) { return dataset.task == "text"; }
 
 }  // namespace
 
@@ -91,21 +102,39 @@ void warn_unscored(Table& table, const Point& point) {
 }
 
 void warn_overlap(Table& table, const Point& point) {
-  if (!point.scores) return;
-  const auto& contents = point.scores->row_contents;
-  const std::set<uint64_t> scored(contents.begin(), contents.end());
+  if (!point.scores || point.scores->dataset == nullptr) return;
+  const auto& scored = *point.scores->dataset;
+  std::set<uint64_t> contents;
+  for (const Row& row : scored.rows) contents.insert(datasets::content_hash(row));
   const auto& rows = point.dataset->rows;
-  const auto n = std::count_if(rows.begin(), rows.end(), [&](const Row& row) {
-    return scored.count(datasets::content_hash(row)) > 0;
+  const auto n_equal = std::count_if(rows.begin(), rows.end(), [&](const Row& row) {
+    return contents.count(datasets::content_hash(row)) > 0;
   });
-  if (n == 0) return;
-  const std::string warning = std::to_string(n) + " of the " + std::to_string(rows.size()) +
-                              " rows of dataset \"" + point.dataset->name +
-                              "\" were also scored by stage \"" + point.scores->stage +
-                              "\": the curves flatter the scores; take another split or other rows";
-  if (std::find(table.warnings.begin(), table.warnings.end(), warning) == table.warnings.end()) {
-    table.warnings.push_back(warning);
+  const auto of_all = [&](int64_t n, const std::string& what) {
+    return std::to_string(n) + " of the " + std::to_string(rows.size()) + " " + what +
+           " of dataset \"" + point.dataset->name + "\"";
+  };
+  if (n_equal > 0) {
+    warn_once(table, of_all(n_equal, "rows") + " were also scored by stage \"" +
+                         point.scores->stage +
+                         "\": the curves flatter the scores; take another split or other rows");
   }
+  if (!has_windows(*point.dataset) || !has_windows(scored)) return;
+  const int64_t n = n_overlapping(*point.dataset, scored);
+  if (n > 0) {
+    warn_once(table, of_all(n, "windows") + " overlap with windows scored by stage \"" +
+                         point.scores->stage +
+                         "\": the curves flatter the scores; take a stride of at least the window, "
+                         "or a larger offset");
+  }
+}
+
+void warn_few_windows(Table& table, const Point& point) {
+  const auto n = static_cast<int64_t>(point.dataset->rows.size());
+  if (!has_windows(*point.dataset) || n >= kFewWindows) return;
+  warn_once(table, "n = " + std::to_string(n) + " windows of dataset \"" + point.dataset->name +
+                       "\" is small, and neighbours in one text are alike: intervals over them are "
+                       "rough");
 }
 
 }  // namespace headcount::experiments

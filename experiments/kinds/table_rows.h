@@ -42,7 +42,11 @@ void warn_missing(Table& table, const Point& point, int64_t n_missing);
 /// Adds the warning that the stage the point reads has too few scores for what it prunes.
 void warn_unscored(Table& table, const Point& point);
 
-/// Adds the warning that rows of the point were also scored by the stage it reads, where any was.
+/// Adds the warnings that rows of the point were also scored by the stage it reads, where any was:
+/// the whole row, or (windows of a text) part of it.
 void warn_overlap(Table& table, const Point& point);
+
+/// Adds the warning that the point's windows of a text are few, where they are.
+void warn_few_windows(Table& table, const Point& point);
 
 }  // namespace headcount::experiments

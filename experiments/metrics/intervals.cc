@@ -60,11 +60,11 @@ Reach reach(std::span<const double> values) {
 }
 
 /// Wilson's interval of a share seen in n independent tries.
-Interval wilson(double share, double n, double quantile) {
-  const double z2 = quantile * quantile;
+Interval wilson(double share, double n) {
+  const double z2 = kNormal * kNormal;
   const double center = (share + z2 / (2 * n)) / (1 + z2 / n);
   const double half =
-      quantile / (1 + z2 / n) * std::sqrt(share * (1 - share) / n + z2 / (4 * n * n));
+      kNormal / (1 + z2 / n) * std::sqrt(share * (1 - share) / n + z2 / (4 * n * n));
   return {std::max(0.0, center - half), std::min(1.0, center + half)};
 }
 
@@ -93,15 +93,14 @@ Estimate mean_estimate(const ByOrder& values) {
 
 Estimate share_estimate(const ByOrder& values) {
   Estimate result = crossed_estimate(values);
-  const double share = result.value, n_rows = static_cast<double>(result.n);
   if (values.size() == 1) {
-    result.interval = wilson(share, n_rows, kNormal);
+    result.interval = wilson(result.value, static_cast<double>(result.n));
   } else if (result.se) {
-    const auto fewer = std::min(static_cast<int64_t>(values.size()), result.n);
-    const double variance = *result.se * *result.se;
-    const double n = variance > 0 ? std::min(n_rows, share * (1 - share) / variance)
-                                  : static_cast<double>(fewer);
-    result.interval = wilson(share, n, student_quantile(fewer - 1));
+    ByOrder more = values;
+    for (const double all : {0, 0, 1, 1}) more.emplace_back(values.front().size(), all);
+    const Estimate drawn = crossed_estimate(more);
+    result.interval = {std::max(0.0, drawn.value - kNormal * *drawn.se),
+                       std::min(1.0, drawn.value + kNormal * *drawn.se)};
   }
   return result;
 }

@@ -23,11 +23,11 @@ double student_quantile(int64_t degrees);
 /// No interval with one row; one order: rows alone.
 Estimate mean_estimate(const ByOrder& values);
 
-/// The same of a share: values are 0 or 1, the interval is Wilson's (1927), which is never empty
-/// and stays within 0 and 1. One order: of n rows. More: of as many rows as a simple sample with
-/// this standard error would have (Dean and Pagano 2015, Stat. Med. 34), at most n, and with
-/// Student's t of the fewer of orders and rows in place of the normal's; where nothing varies, as
-/// many as there are orders or rows, whichever are fewer.
+/// The same of a share: values are 0 or 1, the interval is never empty and stays within 0 and 1.
+/// One order: Wilson's (1927). More: value ± 1.96 se of these orders and four more, two right and
+/// two wrong in every row (Agresti and Coull 1998, Am. Stat. 52, 119, of orders in place of tries):
+/// ten orders that all leave the model whole do not say that the next one will. No interval with
+/// several orders of one row.
 Estimate share_estimate(const ByOrder& values);
 
 /// The same mean with the range of its orders instead: the 2.5 % and 97.5 % quantiles of their

@@ -79,24 +79,19 @@ TEST(Intervals, WilsonIsThatOfThePaper) {
   EXPECT_NEAR(share(64, 64).low, 0.9434, 1e-4);
 }
 
-TEST(Intervals, AShareOverOrdersCountsThemAsDrawn) {
-  const size_t n_rows = 100;
-  const Numbers all(n_rows, 1), none(n_rows, 0);
+TEST(Intervals, AShareOverOrdersKeepsRoomForOrdersNotSeen) {
+  // Ten orders right everywhere, and four more: mean 12 / 14, variance of the mean of fourteen
+  // (12 / 14) (2 / 14) / 13.
+  const Estimate sure = share_estimate(ByOrder(10, Numbers(100, 1)));
+  EXPECT_EQ(sure.value, 1);
+  EXPECT_EQ(sure.se, 0);
+  EXPECT_NEAR(sure.interval->low, 12. / 14 - 1.959964 * std::sqrt(24. / 196 / 13), 1e-6);
+  EXPECT_EQ(sure.interval->high, 1);
   // Orders that are all or nothing are ten tries, however many rows each has.
-  const ByOrder lottery = {all, all, all, all, all, none, none, none, none, none};
-  const Estimate of = share_estimate(lottery);
-  EXPECT_LT(of.interval->low, 0.25);
-  EXPECT_GT(of.interval->high, 0.75);
-  // Nothing varies: at most the orders' number of tries.
-  const Interval sure = *share_estimate(ByOrder(10, all)).interval;
-  EXPECT_DOUBLE_EQ(sure.high, 1);
-  EXPECT_NEAR(sure.low, 10 / (10 + 2.2621572 * 2.2621572), 1e-6);
-  // Rows alone: no wider than their own interval with Student's t.
-  Numbers half = none;
-  for (size_t row = 0; row < n_rows / 2; ++row) half[row] = 1;
-  const Interval rows = *share_estimate(ByOrder(10, half)).interval,
-                 own = *share_estimate({half}).interval;
-  EXPECT_NEAR((rows.high - rows.low) / (own.high - own.low), 2.26 / 1.96, 0.02);
+  ByOrder lottery(5, Numbers(100, 1));
+  lottery.resize(10, Numbers(100, 0));
+  EXPECT_NEAR(share_estimate(lottery).interval->low, 0.5 - 1.959964 * std::sqrt(0.25 / 13), 1e-6);
+  EXPECT_FALSE(share_estimate({{1}, {0}}).interval);
 }
 
 TEST(Intervals, ARangeIsThatOfTheOrdersMeans) {
@@ -180,17 +175,19 @@ TEST(Intervals, SharesCoverNearTheirEnds) {
 }
 
 TEST(Intervals, SharesOverOrdersCover) {
-  // An order leaves the model whole (95 %) or breaks it (5 %): the share is 0.5.
-  const auto trial = [](std::mt19937& random) {
-    std::bernoulli_distribution whole(0.5), hit(0.95);
-    ByOrder values(20, Numbers(kRows));
-    for (auto& order : values) {
-      const bool right = whole(random);
-      for (double& value : order) value = hit(random) == right ? 1 : 0;
-    }
-    return share_estimate(values);
-  };
-  EXPECT_GE(covered(0.5, trial), 0.93);
+  // An order leaves the model whole (right with 0.95) or breaks it (0.05).
+  for (const double share : {0.5, 0.9}) {
+    const auto trial = [&](std::mt19937& random) {
+      std::bernoulli_distribution whole(share), hit(0.95);
+      ByOrder values(20, Numbers(kRows));
+      for (auto& order : values) {
+        const bool right = whole(random);
+        for (double& value : order) value = hit(random) == right ? 1 : 0;
+      }
+      return share_estimate(values);
+    };
+    EXPECT_GE(covered(0.05 + 0.9 * share, trial), 0.93) << share;
+  }
 }
 
 }  // namespace

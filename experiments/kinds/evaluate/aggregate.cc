@@ -127,6 +127,7 @@ Table aggregate(const std::string& stage, std::span<const Point> points, const R
     if (!is_scored(point, arm_of(point))) warn_unscored(table, point);
     warn_missing(table, point, missing);
     warn_overlap(table, point);
+    warn_few_windows(table, point);
   }
   return table;
 }

@@ -85,7 +85,7 @@ TEST(EvaluatePlan, ScoresPruneTheirMostImportantHeads) {
   const auto rows = fixture::choice_rows({0}, 2);
   auto point = fixture::point(kind(), kModel, rows, {{"k", int64_t{2}}});
   point.scores = Scores{
-      .stage = "importance", .value = {0.1, 0.9, 0.2, 0.8}, .row_contents = {}, .values = {}};
+      .stage = "importance", .value = {0.1, 0.9, 0.2, 0.8}, .dataset = nullptr, .values = {}};
   EXPECT_THAT(params_of(kind().shard(point, 0)).pruned, ElementsAre(1, 3));
   point.values["k"] = int64_t{0};
   EXPECT_THAT(params_of(kind().shard(point, 0)).pruned, IsEmpty());
@@ -102,7 +102,7 @@ TEST(EvaluateTable, APointWithoutScoresHasNoNumberAndSaysSo) {
     });
   };
   const auto table_of = [&](const std::vector<double>& value) {
-    point.scores = Scores{.stage = "importance", .value = value, .row_contents = {}, .values = {}};
+    point.scores = Scores{.stage = "importance", .value = value, .dataset = nullptr, .values = {}};
     return fixture::table(kind(), point, compute);
   };
   for (const auto& value :
@@ -131,7 +131,7 @@ TEST(EvaluatePlan, ScopeLayerNeedsScoresInEveryLayerAskedFor) {
       fixture::point(kind(), kModel, rows, {{"k", int64_t{1}}, {"scope", std::string("layer")}});
   const Arm most{.which = "most", .k = 1};
   point.scores = Scores{
-      .stage = "importance", .value = {1, 2, kNoValue, kNoValue}, .row_contents = {}, .values = {}};
+      .stage = "importance", .value = {1, 2, kNoValue, kNoValue}, .dataset = nullptr, .values = {}};
   EXPECT_FALSE(is_scored(point, most));
   point.scores->values["layers"] = std::vector<int64_t>{0};
   EXPECT_TRUE(is_scored(point, most));
@@ -188,7 +188,7 @@ TEST(EvaluateCheck, SaysWhatTheRowsCannotAnswer) {
 TEST(EvaluateCheck, ScoresNeedAKThatLeavesAHead) {
   const auto quiz = fixture::choice_rows({0, 1}, 2);
   auto point = fixture::point(kind(), kModel, quiz, {});
-  point.scores = Scores{.stage = "importance", .value = {}, .row_contents = {}, .values = {}};
+  point.scores = Scores{.stage = "importance", .value = {}, .dataset = nullptr, .values = {}};
   EXPECT_THAT(complaints(kind(), point), ElementsAre(HasSubstr("add k")));
   point.values["k"] = int64_t{4};
   EXPECT_THAT(complaints(kind(), point), ElementsAre(HasSubstr("fewer than the 4 scored heads")));
@@ -205,7 +205,7 @@ TEST(EvaluateCheck, MaskParametersComeFromTheScoringStage) {
   point.scores =
       Scores{.stage = "importance",
              .value = {1, 2, 3, 4},
-             .row_contents = {},
+             .dataset = nullptr,
              .values = {{"mask_probs", std::vector<double>{0.2}}, {"mask_samples", int64_t{5}}}};
   EXPECT_THAT(complaints(kind(), point), IsEmpty());
   EXPECT_EQ(kind().count(point), 5);

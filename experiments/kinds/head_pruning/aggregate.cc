@@ -295,6 +295,7 @@ Table aggregate(const std::string& stage, std::span<const Point> points, const R
     }
     warn_missing(table, point, n_missing);
     warn_overlap(table, point);
+    warn_few_windows(table, point);
   }
   return table;
 }

@@ -28,17 +28,22 @@ using Texts = std::vector<std::string>;
 const Kind& kind() { return *find_kind("head_pruning"); }
 const ModelInfo kModel = fixture::masked_model();
 
-/// Scores 4, 3, 2, 1 of heads 0 to 3, made from the rows of `scored` with one mask of probability
-/// 0.5.
-Point scored_point(const datasets::Dataset& rows, const Fields& fields,
-                   const datasets::Dataset& scored) {
+/// Scores 4, 3, 2, 1 of heads 0 to 3, made with one mask of probability 0.5; from the rows of
+/// `scored`, where given.
+Point scored_point(const datasets::Dataset& rows, const Fields& fields) {
   Point point = fixture::point(kind(), kModel, rows, fields);
   Scores scores{.stage = "importance",
                 .value = {4, 3, 2, 1},
-                .row_contents = {},
+                .dataset = nullptr,
                 .values = {{"mask_probs", std::vector<double>{0.5}}, {"mask_samples", int64_t{1}}}};
-  for (const Row& row : scored.rows) scores.row_contents.push_back(datasets::content_hash(row));
   point.scores = scores;
+  return point;
+}
+
+Point scored_point(const datasets::Dataset& rows, const Fields& fields,
+                   const datasets::Dataset& scored) {
+  Point point = scored_point(rows, fields);
+  point.scores->dataset = &scored;
   return point;
 }
 
@@ -48,7 +53,7 @@ TEST(HeadPruningPlan, ArmsAreTheBaselineThenEachSetInOrder) {
   const auto rows = fixture::masked_rows(4);
   Fields fields = ks({2, 0, 1});
   fields["prune_seeds"] = int64_t{2};
-  const auto point = scored_point(rows, fields, {});
+  const auto point = scored_point(rows, fields);
   EXPECT_THAT(arms(point),
               ElementsAre(Arm{"none", 0, -1}, Arm{"most", 1, -1}, Arm{"most", 2, -1},
                           Arm{"least", 1, -1}, Arm{"least", 2, -1}, Arm{"random", 1, 0},
@@ -58,7 +63,7 @@ TEST(HeadPruningPlan, ArmsAreTheBaselineThenEachSetInOrder) {
 
 TEST(HeadPruningPlan, ItsShardsAreEvaluationsWithCommonMasks) {
   const auto rows = fixture::masked_rows(4);
-  const auto point = scored_point(rows, ks({1, 2}), {});
+  const auto point = scored_point(rows, ks({1, 2}));
   const Shard none = kind().shard(point, 0), most = kind().shard(point, 2);
   EXPECT_EQ(none.kind, "evaluate");
   EXPECT_EQ(none.seed, most.seed);
@@ -79,23 +84,23 @@ TEST(HeadPruningPlan, MorePruneSeedsAndMoreKCostOnlyTheirOwnShards) {
   Fields few = ks({1}), more = ks({1, 2});
   few["prune_seeds"] = int64_t{2};
   more["prune_seeds"] = int64_t{3};
-  const auto before = keys(kind(), scored_point(rows, few, {})),
-             after = keys(kind(), scored_point(rows, more, {}));
+  const auto before = keys(kind(), scored_point(rows, few)),
+             after = keys(kind(), scored_point(rows, more));
   for (const auto& one : before) EXPECT_EQ(after.count(one), 1u);
 }
 
 TEST(HeadPruningCheck, NamesTheFix) {
   const auto rows = fixture::masked_rows(4);
-  EXPECT_THAT(complaints(kind(), scored_point(rows, ks({1, 3}), {})), IsEmpty());
-  EXPECT_THAT(complaints(kind(), scored_point(rows, ks({1, 4}), {})),
+  EXPECT_THAT(complaints(kind(), scored_point(rows, ks({1, 3}))), IsEmpty());
+  EXPECT_THAT(complaints(kind(), scored_point(rows, ks({1, 4}))),
               ElementsAre(HasSubstr("k: expected fewer than the 4 scored heads")));
   Fields layer = ks({2});
   layer["scope"] = std::string("layer");
-  EXPECT_THAT(complaints(kind(), scored_point(rows, layer, {})),
+  EXPECT_THAT(complaints(kind(), scored_point(rows, layer)),
               ElementsAre(HasSubstr("the 2 scored heads of a layer")));
   Fields accuracy = ks({1});
   accuracy["metrics"] = Texts{"accuracy"};
-  EXPECT_THAT(complaints(kind(), scored_point(rows, accuracy, {})),
+  EXPECT_THAT(complaints(kind(), scored_point(rows, accuracy)),
               ElementsAre(HasSubstr("needs rows with choices")));
 }
 
@@ -111,7 +116,7 @@ std::optional<Result> worked_out(const Shard& shard) {
 
 TEST(HeadPruningTable, CurvesAndAreasAreThoseWorkedOutByHand) {
   const auto rows = fixture::masked_rows(3);
-  const auto point = scored_point(rows, ks({1, 2}), {});
+  const auto point = scored_point(rows, ks({1, 2}));
   const Table table = fixture::table(kind(), point, worked_out);
   EXPECT_THAT(table.columns, ElementsAre("metric", "which", "k", "prune_seed", "value", "se", "low",
                                          "high", "n_orders", "n", "model", "dataset"));
@@ -146,7 +151,7 @@ TEST(HeadPruningTable, CurvesAndAreasAreThoseWorkedOutByHand) {
 
 TEST(HeadPruningTable, RandomIsTheMeanOverSeedsAndEachSeedHasItsRow) {
   const auto rows = fixture::masked_rows(3);
-  const auto point = scored_point(rows, ks({1}), {});
+  const auto point = scored_point(rows, ks({1}));
   const Table table = fixture::table(kind(), point, worked_out);
   metrics::ByOrder orders;
   for (int64_t seed = 0; seed < 20; ++seed) {
@@ -170,7 +175,7 @@ TEST(HeadPruningTable, RandomIsTheMeanOverSeedsAndEachSeedHasItsRow) {
 TEST(HeadPruningTable, FewRandomHeadsHaveARangeMoreHaveAnInterval) {
   const ModelInfo wide = fixture::masked_model(2, 4);
   const auto rows = fixture::masked_rows(3);
-  auto point = scored_point(rows, ks({2, 4}), {});
+  auto point = scored_point(rows, ks({2, 4}));
   point.model = &wide;
   point.scores->value = {8, 7, 6, 5, 4, 3, 2, 1};
   const Table table = fixture::table(kind(), point, worked_out);
@@ -215,7 +220,7 @@ TEST(HeadPruningTable, AreasAreTakenThreeWays) {
   const auto rows = fixture::masked_rows(3);
   Fields fields = ks({1, 3});
   fields["which"] = Texts{"most", "least"};
-  auto point = scored_point(rows, fields, {});
+  auto point = scored_point(rows, fields);
   point.model = &model;
   // Most (heads 0, then 0 1 2): 1, then 5. Least (3, then 1 2 3): 0, then 2.
   const Table table = table_of(point, [](const std::vector<int64_t>& pruned) {
@@ -240,11 +245,11 @@ TEST(HeadPruningTable, ChanceOfAnAccuracyIsThatOfItsChoicesAndAMatchHasNone) {
   const auto guess = [](const Shard& shard) {
     return fixture::result_of(shard, [](const std::string&, const Row&, size_t) { return 0.0; });
   };
-  const auto quiz = fixture::table(kind(), scored_point(rows, fields, {}), guess);
+  const auto quiz = fixture::table(kind(), scored_point(rows, fields), guess);
   EXPECT_DOUBLE_EQ(number(diagnostic(quiz, 0, "chance")), 0.25);
   fields["metrics"] = Texts{"exact_match"};
   const auto spans = fixture::masked_rows(3);
-  const auto match = fixture::table(kind(), scored_point(spans, fields, {}), guess);
+  const auto match = fixture::table(kind(), scored_point(spans, fields), guess);
   EXPECT_EQ(diagnostic(match, 0, "chance"), Cell());
   EXPECT_EQ(diagnostic(match, 0, "abc_clipped"), Cell());
   EXPECT_NE(diagnostic(match, 0, "abc_log"), Cell());
@@ -254,7 +259,7 @@ TEST(HeadPruningTable, SaysWhereTheMostImportantHeadsAreNotTheWorstToLose) {
   const auto rows = fixture::masked_rows(3);
   Fields fields = ks({1, 2});
   fields["which"] = Texts{"most", "least"};
-  const auto point = scored_point(rows, fields, {});
+  const auto point = scored_point(rows, fields);
   const auto crossing = table_of(point, [](const std::vector<int64_t>& pruned) {
     const bool most = !pruned.empty() && pruned[0] == 0;
     return most ? 2.0 : static_cast<double>(pruned.size() * pruned.size());
@@ -274,7 +279,7 @@ TEST(HeadPruningTable, LayerMatchedComparesLikeWithLike) {
   Fields fields = ks({1});
   fields["scope"] = std::string("layer_matched");
   fields["prune_seeds"] = int64_t{2};
-  const auto point = scored_point(rows, fields, {});
+  const auto point = scored_point(rows, fields);
   EXPECT_THAT(arms(point), ElementsAre(Arm{"none", 0, -1}, Arm{"most", 1, -1}, Arm{"least", 1, -1},
                                        Arm{"random_as_most", 1, 0}, Arm{"random_as_most", 1, 1},
                                        Arm{"random_as_least", 1, 0}, Arm{"random_as_least", 1, 1}));
@@ -299,7 +304,7 @@ TEST(HeadPruningTable, ExactMatchCountsMoreAsBetter) {
   const auto rows = fixture::masked_rows(2);
   Fields fields = ks({1});
   fields["metrics"] = Texts{"exact_match"};
-  const auto point = scored_point(rows, fields, {});
+  const auto point = scored_point(rows, fields);
   const Table table = fixture::table(kind(), point, [](const Shard& shard) {
     const auto pruned = evaluate::params_of(shard).pruned;
     const bool broken = !pruned.empty() && pruned[0] == 0;
@@ -317,7 +322,7 @@ TEST(HeadPruningTable, ExactMatchCountsMoreAsBetter) {
 
 TEST(HeadPruningTable, AMissingArmTakesItsRowsOutOfTheAreasOnly) {
   const auto rows = fixture::masked_rows(18);
-  const auto point = scored_point(rows, ks({1}), {});
+  const auto point = scored_point(rows, ks({1}));
   const Table table =
       fixture::table(kind(), point, [](const Shard& shard) -> std::optional<Result> {
         const auto pruned = evaluate::params_of(shard).pruned;
@@ -342,7 +347,7 @@ TEST(HeadPruningTable, APointWithoutScoresHasTheWholeModelsNumbersOnly) {
   for (const char* scope : {"global", "layer", "layer_matched"}) {
     Fields fields = ks({1});
     fields["scope"] = std::string(scope);
-    auto point = scored_point(rows, fields, {});
+    auto point = scored_point(rows, fields);
     const auto whole = kind().shard(point, 0);
     point.scores->value.assign(4, std::nan(""));
     for (int64_t i = 0; i < kind().count(point); ++i)
@@ -387,11 +392,35 @@ TEST(HeadPruningTable, WarnsOfAnEqualRowFurtherDownTheFile) {
               ElementsAre(HasSubstr("1 of the 2 rows of dataset \"train\" were also scored")));
 }
 
+TEST(HeadPruningTable, WarnsOfFewWindowsAndOfTheirOverlap) {
+  auto scored = fixture::named("scored", datasets::Objective::kMasked), rest = scored;
+  scored.task = rest.task = "text";
+  const auto add = [](datasets::Dataset& to, int32_t start) {
+    Row row;
+    row.id = static_cast<uint64_t>(start);
+    for (int32_t id = start; id < start + 20; ++id) row.ids.push_back(id);
+    row.span_begin = 10;
+    row.span_end = 20;
+    to.rows.push_back(row);
+  };
+  add(scored, 0);
+  add(rest, 10);
+  add(rest, 30);
+  const auto one = [](const Shard& shard) {
+    return fixture::result_of(shard, [](const std::string&, const Row&, size_t) { return 1.0; });
+  };
+  const auto warnings = fixture::table(kind(), scored_point(rest, ks({1}), scored), one).warnings;
+  EXPECT_THAT(warnings,
+              ElementsAre(HasSubstr("1 of the 2 windows of dataset \"scored\" overlap with windows "
+                                    "scored by stage \"importance\""),
+                          HasSubstr("n = 2 windows of dataset \"scored\" is small")));
+}
+
 TEST(HeadPruningTable, WithoutSomeArmsThereIsNoAreaBetweenThem) {
   const auto rows = fixture::masked_rows(3);
   Fields fields = ks({1});
   fields["which"] = Texts{"most", "random"};
-  const Table table = fixture::table(kind(), scored_point(rows, fields, {}), worked_out);
+  const Table table = fixture::table(kind(), scored_point(rows, fields), worked_out);
   EXPECT_EQ(diagnostic(table, 0, "abc"), Cell());
   EXPECT_NE(diagnostic(table, 0, "random_most"), Cell());
 }
