@@ -1,5 +1,5 @@
-// headcount bench dispatch | tokenize | head-importance: the measurements the issues name. The last
-// line of stdout is one JSON object.
+// headcount bench dispatch | tokenize | coverage | head-importance: the measurements the issues
+// name. The last line of stdout is one JSON object.
 #include "cli/bench.h"
 
 #include <stdlib.h>
@@ -184,7 +184,8 @@ int hand_to_runner(const CLI::App& app) {
 }  // namespace
 
 void add_bench_commands(CLI::App& app, Session& session) {
-  CLI::App* family = app.add_subcommand("bench", "measure: dispatch, tokenize, head-importance");
+  CLI::App* family =
+      app.add_subcommand("bench", "measure: dispatch, tokenize, coverage, head-importance");
   family->require_subcommand(1);
   const auto options = std::make_shared<Options>();
 
@@ -217,6 +218,17 @@ void add_bench_commands(CLI::App& app, Session& session) {
       ->check(CLI::Range(int64_t{1}, int64_t{1000}))
       ->capture_default_str();
   add_output(*cut, session, {"json"});
+
+  const auto trials = std::make_shared<CoverageBench>();
+  CLI::App* covered = add_command(*family, session, "coverage",
+                                  "how often the intervals of tables hold the truth, simulated",
+                                  "  headcount bench coverage",
+                                  [&session, trials] { return bench_coverage(session, *trials); });
+  covered->add_option("--trials", trials->trials, "samples of each population")
+      ->check(CLI::Range(int64_t{1}, int64_t{10'000'000}))
+      ->capture_default_str();
+  covered->add_option("--seed", trials->seed, "other samples")->capture_default_str();
+  add_output(*covered, session, {"json"});
 
   CLI::App* computed = family->add_subcommand(
       "head-importance", "useful GFLOP/s of gate gradients, by headcount-runner");

@@ -19,4 +19,14 @@ struct TokenizeBench {
 /// `runs` after a first one of its own; one JSON object.
 int bench_tokenize(const Session& session, const TokenizeBench& options);
 
+struct CoverageBench {
+  int64_t trials = 2000;
+  uint64_t seed = 1;
+};
+
+/// How often the intervals of tables hold the truth, in samples of populations whose truth is
+/// known: a Markdown table (docs/coverage.md), then one JSON object on a line. The same seed, the
+/// same bytes.
+int bench_coverage(const Session& session, const CoverageBench& options);
+
 }  // namespace headcount::cli

@@ -4,7 +4,8 @@
     python3 examples/read_results.py [STATE_FOLDER]
 
 Cells are marked by "# %%": editors with notebook support run them one at a time. The views read here (head_importance, scores, diagnostics)
-belong to the database (store/migrations.cc); `point` is the JSON of a row's axes.
+belong to the database (store/migrations.cc); `point` is the JSON of a row's axes (of pruning and evaluation
+rows also of low, high and n_orders).
 """
 
 # %% Open the newest sweep, read-only: a running coordinator is not disturbed.
@@ -53,14 +54,16 @@ for layer, head in sorted({(row["layer"], row["head"]) for row in by_probability
     print(f"layer {layer} head {head}:", ", ".join(values))
 
 # %% Pruning curves and evaluations: one row a measured value. Random pruning: prune_seed NULL is the mean over random orders.
+# In [ ] the 95 % interval; random arms of one or two heads: where 95 % of the orders lie.
 for row in database.execute(
-    """SELECT stage, metric, "which", k, value, se, model, dataset, point FROM scores
-       WHERE sweep = ? AND prune_seed IS NULL AND value IS NOT NULL ORDER BY stage, metric, point, "which", k""",
+    """SELECT stage, metric, "which", k, value, json_extract(point, '$.low') AS low, json_extract(point, '$.high') AS high,
+              model, dataset, json_remove(point, '$.low', '$.high', '$.n_orders') AS point
+       FROM scores WHERE sweep = ? AND prune_seed IS NULL AND value IS NOT NULL ORDER BY stage, metric, model, dataset, 10, "which", k""",
     [newest],
 ):
     removed = f" {row['which'] or 'k ='} {row['k']}" if row["k"] is not None else ""
-    error = f" ± {row['se']:.4f}" if row["se"] is not None else ""
-    print(f"{row['stage']} {row['metric']}{removed}: {row['value']:.4f}{error}  ({axes(row)})")
+    interval = f" [{row['low']:.4f}, {row['high']:.4f}]" if row["low"] is not None else ""
+    print(f"{row['stage']} {row['metric']}{removed}: {row['value']:.4f}{interval}  ({axes(row)})")
 
 # %% The same with pandas: a layer x head table of the last point.
 try:

@@ -64,7 +64,8 @@ std::span<const ParamInfo> params() {
        .at_least = 2,
        .at_most = 1000000,
        .unit = "resamples",
-       .meaning = "Resamples of the rows behind the standard errors of f1 and perplexity.",
+       .meaning = "Resamples of the rows behind the standard errors and intervals of f1 and "
+                  "perplexity.",
        .example = "10000"},
       {.name = "pruned",
        .type = ParamType::kIntegers,
