@@ -264,6 +264,7 @@ k = [1]
   }
   attach_scores(made, 1, table);
   const Scores& scores = *made.stages[1].points.at(0).scores;
+  ASSERT_EQ(scores.signed_mean.size(), 4u);
   EXPECT_EQ(scores.value[0], 0);
   EXPECT_EQ(scores.value[1], 0);
   EXPECT_EQ(scores.signed_mean[0], -2);

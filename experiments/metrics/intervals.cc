@@ -65,7 +65,7 @@ Interval wilson(double share, double n) {
   const double center = (share + z2 / (2 * n)) / (1 + z2 / n);
   const double half =
       kNormal / (1 + z2 / n) * std::sqrt(share * (1 - share) / n + z2 / (4 * n * n));
-  return {std::max(0.0, center - half), std::min(1.0, center + half)};
+  return {share > 0 ? center - half : 0, share < 1 ? center + half : 1};  // exactly, at the ends
 }
 
 }  // namespace

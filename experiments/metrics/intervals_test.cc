@@ -72,7 +72,9 @@ TEST(Intervals, WilsonIsThatOfThePaper) {
   EXPECT_NEAR(share(81, 263).high, 0.3662, 1e-4);
   EXPECT_NEAR(share(15, 148).low, 0.0624, 1e-4);
   EXPECT_NEAR(share(15, 148).high, 0.1605, 1e-4);
-  EXPECT_NEAR(share(0, 20).low, 0, 1e-12);
+  EXPECT_EQ(share(0, 20).low, 0);
+  EXPECT_EQ(share(0, 64).low, 0);
+  EXPECT_EQ(share(64, 64).high, 1);
   EXPECT_NEAR(share(0, 20).high, 0.1611, 1e-4);
   EXPECT_NEAR(share(1, 29).low, 0.0061, 1e-4);
   EXPECT_NEAR(share(1, 29).high, 0.1718, 1e-4);

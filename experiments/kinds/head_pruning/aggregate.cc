@@ -251,6 +251,10 @@ std::vector<std::string> diagnostic_names() {
   return names;
 }
 
+bool overlap(const std::optional<metrics::Interval>& a, const std::optional<metrics::Interval>& b) {
+  return !a || !b || (a->low <= b->high && b->low <= a->high);
+}
+
 /// Warns where removing the most important heads hurts less than removing as many random or least
 /// important ones: an area over such a crossing hides it.
 void warn_crossings(Table& table, const Point& point, const Measured& measured) {
@@ -263,13 +267,14 @@ void warn_crossings(Table& table, const Point& point, const Measured& measured) 
       const auto of_other = arms.empty() ? std::nullopt : estimate(measured, arms);
       if (!of_most || !of_other) continue;
       const double lost = of_most->value - of_other->value;
-      if (measured.more_is_better ? lost > 0 : lost < 0)
-        ks += (ks.empty() ? "" : ", ") + std::to_string(arm.k);
+      if (measured.more_is_better ? lost <= 0 : lost >= 0) continue;
+      ks += (ks.empty() ? "" : ", ") + std::to_string(arm.k);
+      if (overlap(of_most->interval, of_other->interval)) ks += " (their intervals overlap)";
     }
     if (ks.empty()) continue;
-    table.warnings.push_back("the curves of most and " + other + " cross: at k = " + ks +
-                             " removing the most important heads hurts the " + measured.metric +
-                             " less where " + describe(point));
+    table.warnings.push_back("the curves of most and " + other + " cross: the " + measured.metric +
+                             " suffers less from losing the most important heads at k = " + ks +
+                             " where " + describe(point));
   }
 }
 
