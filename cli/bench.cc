@@ -228,6 +228,10 @@ void add_bench_commands(CLI::App& app, Session& session) {
       ->check(CLI::Range(int64_t{1}, int64_t{10'000'000}))
       ->capture_default_str();
   covered->add_option("--seed", trials->seed, "other samples")->capture_default_str();
+  covered
+      ->add_option("--orders", trials->orders,
+                   "draw from the random orders of `headcount results --format json`, 100 or more")
+      ->type_name("FILE");
   add_output(*covered, session, {"json"});
 
   CLI::App* computed = family->add_subcommand(

@@ -22,11 +22,13 @@ int bench_tokenize(const Session& session, const TokenizeBench& options);
 struct CoverageBench {
   int64_t trials = 2000;
   uint64_t seed = 1;
+  std::string orders;  // file of `headcount results --format json`; empty: our own populations
 };
 
 /// How often the intervals of tables hold the truth, in samples of populations whose truth is
-/// known: a Markdown table (docs/coverage.md), then one JSON object on a line. The same seed, the
-/// same bytes.
+/// known (with `orders`: of the random orders of a pruning stage that had a hundred or more): a
+/// Markdown table (docs/coverage.md), then one JSON object on a line. The same seed, the same
+/// bytes.
 int bench_coverage(const Session& session, const CoverageBench& options);
 
 }  // namespace headcount::cli

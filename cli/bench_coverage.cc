@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <functional>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <numbers>
 #include <numeric>
@@ -13,6 +14,7 @@
 #include "cli/bench.h"
 #include "cli/command.h"
 #include "cli/render.h"
+#include "experiments/kinds/head_pruning/head_pruning.h"
 #include "experiments/metrics/classification.h"
 #include "experiments/metrics/curves.h"
 #include "experiments/metrics/intervals.h"
@@ -57,7 +59,7 @@ struct Trial {
 
 struct Population {
   std::string what, interval;
-  int64_t n_rows = 0, n_orders = 0;  // 0: no random orders
+  int64_t n_rows = 0, n_orders = 0;  // 0: not drawn
   std::function<Trial(Random&)> trial;
 };
 
@@ -201,6 +203,50 @@ Population toy_range(int64_t n_orders, int k) {
           }};
 }
 
+/// A population of orders that were really pruned: the loss of each, its mean over rows. Rows are
+/// not drawn again.
+Population measured_orders(const std::string& what, int64_t n_orders, const Numbers& losses) {
+  const double truth = metrics::mean(losses);
+  return {what, "mean", 0, n_orders, [=](Random& random) {
+            ByOrder values;
+            for (int64_t i = 0; i < n_orders; ++i) {
+              const auto drawn = random.uniform() * static_cast<double>(losses.size());
+              values.emplace_back(2, losses[static_cast<size_t>(drawn)]);
+            }
+            return Trial{metrics::mean_estimate(values), truth};
+          }};
+}
+
+/// Those of every random arm of more than kLotteryK heads and a hundred orders or more in a file of
+/// `headcount results --format json`. Throws BadInput where it is no such file.
+std::vector<Population> measured_orders(const std::string& file) {
+  std::map<std::pair<std::string, int64_t>, Numbers> arms;
+  try {
+    const Json tables = Json::parse(read_file(file));
+    for (const Json& stage : tables.at("stages")) {
+      for (const Json& row : stage.at("rows")) {
+        if (row.value("metric", "") != "loss" || !row.contains("prune_seed")) continue;
+        if (row.at("prune_seed").is_null() || row.at("value").is_null()) continue;
+        const std::string what =
+            stage.at("name").get<std::string>() + ", " + row.at("which").get<std::string>();
+        arms[{what, row.at("k").get<int64_t>()}].push_back(row.at("value").get<double>());
+      }
+    }
+  } catch (const Json::exception& error) {
+    throw BadInput(file + " is not what `headcount results --format json` prints: " + error.what());
+  }
+  std::vector<Population> all;
+  for (const int64_t n_orders : {20, 10}) {
+    for (const auto& [arm, losses] : arms) {
+      if (losses.size() < 100 || arm.second <= experiments::head_pruning::kLotteryK) continue;
+      all.push_back(measured_orders(arm.first + " k = " + std::to_string(arm.second) + " of " +
+                                        std::to_string(losses.size()) + " orders",
+                                    n_orders, losses));
+    }
+  }
+  return all;
+}
+
 // ---- shares
 
 Population share_of_rows(int64_t n_rows, double share) {
@@ -250,7 +296,8 @@ Population perplexity_of_rows() {
           }};
 }
 
-std::vector<Population> populations() {
+std::vector<Population> populations(const std::string& orders) {
+  if (!orders.empty()) return measured_orders(orders);
   std::vector<Population> all;
   for (const int64_t n : {20, 10}) {
     all.push_back(normal("normal: rows 3, orders 1, both 1", n, 1, 3, 1));
@@ -273,6 +320,8 @@ std::vector<Population> populations() {
   all.push_back(perplexity_of_rows());
   return all;
 }
+
+std::string count_text(int64_t n) { return n > 0 ? std::to_string(n) : ""; }
 
 /// Of `trials` samples: how many intervals held the truth, and how many
 /// value ± 1.96 se held the mean.
@@ -300,14 +349,13 @@ int bench_coverage(const Session& session, const CoverageBench& options) {
       "| population | interval | n | n_orders | covers | ± 1.96 se covers |\n"
       "| --- | --- | --- | --- | --- | --- |\n";
   Json rows = Json::array();
-  for (const Population& population : populations()) {
+  for (const Population& population : populations(options.orders)) {
     const Json row = measure(population, options);
     const auto percent = [&](const char* name) {
       return readable(100 * row.at(name).get<double>(), 3) + " %";
     };
     table += "| " + population.what + " | " + population.interval + " | " +
-             std::to_string(population.n_rows) + " | " +
-             (population.n_orders > 0 ? std::to_string(population.n_orders) : "") + " | " +
+             count_text(population.n_rows) + " | " + count_text(population.n_orders) + " | " +
              percent("covers") + " | " + percent("covers_196_se") + " |\n";
     rows.push_back(row);
   }
