@@ -63,7 +63,7 @@ class StageChecker {
     name_dataset(choices);
     name_model(*checked.kind, input, choices);
     if (input) match_models(*input);
-    checked.arms = expand(context_, *checked.kind, choices, input);
+    checked.points = expand(context_, *checked.kind, choices, input);
     return checked;
   }
 
@@ -161,8 +161,8 @@ class StageChecker {
 
   std::vector<std::string> models_of(const StageInput& input) const {
     std::vector<std::string> models;
-    for (const int arm : input.arms) {
-      const auto& model = context_.stage(input.stage).arms[static_cast<size_t>(arm)].model;
+    for (const int point : input.points) {
+      const auto& model = context_.stage(input.stage).points[static_cast<size_t>(point)].model;
       if (!contains(models, model)) models.push_back(model);
     }
     return models;
@@ -197,13 +197,13 @@ std::vector<CheckedStage> check_stages(const Spec& spec, std::span<const Kind> k
     const size_t before = problems.size();
     const StageContext context{.spec = spec, .index = i, .before = done, .problems = problems};
     CheckedStage checked = StageChecker(context).check(kinds);
-    n_points += checked.arms.size();
-    if (n_points > kMaxSweepPoints && !checked.arms.empty()) {
+    n_points += checked.points.size();
+    if (n_points > kMaxSweepPoints && !checked.points.empty()) {
       context.complain(context.written().at, "name",
                        "the stages up to this one have more than " +
                            std::to_string(kMaxSweepPoints) +
                            " points; split them over several specs");
-      checked.arms.clear();
+      checked.points.clear();
     }
     checked.clean = checked.kind != nullptr && problems.size() == before;
     done.push_back(std::move(checked));

@@ -16,18 +16,18 @@
 namespace headcount::experiments {
 
 /// One point before its model and dataset are opened.
-struct Arm {
+struct UnopenedPoint {
   std::string model, dataset;                       // names in the spec
   Fields values;                                    // of its kind's parameters
   std::vector<std::pair<std::string, Field>> axes;  // parameters written as a list, inherited first
   bool dataset_is_axis = false;
-  int input_point = -1;  // which arm of the input stage it reads
+  int input_point = -1;  // which point of the input stage it reads
 };
 
 struct CheckedStage {
-  const Kind* kind = nullptr;  // nullptr: unknown
-  std::vector<Arm> arms;       // model slowest, then dataset, inherited axes, own axes
-  int input = -1;              // index of the stage it reads
+  const Kind* kind = nullptr;         // nullptr: unknown
+  std::vector<UnopenedPoint> points;  // model slowest, then dataset, inherited axes, own axes
+  int input = -1;                     // index of the stage it reads
   bool allow_missing = false;
   int64_t micro_batch = 0;
   bool clean = true;  // nothing was wrong with it
@@ -53,11 +53,11 @@ struct StageContext {
   void complain(Position at, const std::string& key, const std::string& message) const;
 };
 
-/// Which arms of an earlier stage a stage reads, and which of that stage's axes it does not
+/// Which points of an earlier stage a stage reads, and which of that stage's axes it does not
 /// inherit.
 struct StageInput {
   int stage = -1;
-  std::vector<int> arms;
+  std::vector<int> points;
   std::set<std::string> selected;  // axes narrowed to one value
 };
 
@@ -67,8 +67,9 @@ std::optional<StageInput> read_input(const StageContext& context, const Kind& ki
 
 /// The points of a stage, from its own axes (model and dataset among the values) and its input's.
 /// Empty where a choice lacks a model or dataset; a problem where they are more than kMaxPoints.
-std::vector<Arm> expand(const StageContext& context, const Kind& kind,
-                        const std::vector<Choice>& choices, const std::optional<StageInput>& input);
+std::vector<UnopenedPoint> expand(const StageContext& context, const Kind& kind,
+                                  const std::vector<Choice>& choices,
+                                  const std::optional<StageInput>& input);
 
 /// "stage[3]".
 std::string stage_path(size_t stage);

@@ -8,32 +8,33 @@ namespace headcount::experiments {
 namespace {
 
 /// How many points `expand` would make.
-size_t n_points(const std::vector<Choice>& choices, const std::vector<const Arm*>& inputs) {
+size_t n_points(const std::vector<Choice>& choices,
+                const std::vector<const UnopenedPoint*>& inputs) {
   size_t n = 0;
   for (const auto& choice : choices) {
     const Field& model = choice.values.at("model");
-    for (const Arm* input : inputs) n += input == nullptr || Field(input->model) == model;
+    for (const UnopenedPoint* input : inputs) n += input == nullptr || Field(input->model) == model;
   }
   return n;
 }
 
-Arm own_arm(const Choice& choice) {
-  Arm arm;
-  arm.values = choice.values;
-  arm.model = get<std::string>(arm.values, "model");
-  arm.dataset = get<std::string>(arm.values, "dataset");
+UnopenedPoint own_point(const Choice& choice) {
+  UnopenedPoint point;
+  point.values = choice.values;
+  point.model = get<std::string>(point.values, "model");
+  point.dataset = get<std::string>(point.values, "dataset");
   for (const char* common : {"model", "dataset", "micro_batch", "allow_missing"}) {
-    arm.values.erase(common);
+    point.values.erase(common);
   }
   for (const auto& name : choice.axes) {
-    if (name == "dataset") arm.dataset_is_axis = true;
-    if (arm.values.contains(name)) arm.axes.emplace_back(name, arm.values.at(name));
+    if (name == "dataset") point.dataset_is_axis = true;
+    if (point.values.contains(name)) point.axes.emplace_back(name, point.values.at(name));
   }
-  return arm;
+  return point;
 }
 
 /// The input's axes as columns; "scores_" stands before a name that `kind` has a parameter of.
-std::vector<std::pair<std::string, Field>> inherited(const Arm& from,
+std::vector<std::pair<std::string, Field>> inherited(const UnopenedPoint& from,
                                                      const std::set<std::string>& selected,
                                                      const Kind& kind) {
   std::vector<std::pair<std::string, Field>> axes;
@@ -49,8 +50,8 @@ std::vector<std::pair<std::string, Field>> inherited(const Arm& from,
 
 /// Calls `add` for every choice with every input of its model, in the order model, dataset,
 /// inherited axes, own axes.
-void each_point(const std::vector<Choice>& choices, const std::vector<const Arm*>& inputs,
-                const std::function<void(const Choice&, const Arm*)>& add) {
+void each_point(const std::vector<Choice>& choices, const std::vector<const UnopenedPoint*>& inputs,
+                const std::function<void(const Choice&, const UnopenedPoint*)>& add) {
   const auto same_rows = [](const Choice& a, const Choice& b) {
     return a.values.at("model") == b.values.at("model") &&
            a.values.at("dataset") == b.values.at("dataset");
@@ -58,7 +59,7 @@ void each_point(const std::vector<Choice>& choices, const std::vector<const Arm*
   for (size_t begin = 0, end = 0; begin < choices.size(); begin = end) {
     while (end < choices.size() && same_rows(choices[begin], choices[end])) ++end;
     const Field& model = choices[begin].values.at("model");
-    for (const Arm* input : inputs) {
+    for (const UnopenedPoint* input : inputs) {
       if (input != nullptr && Field(input->model) != model) continue;
       for (size_t i = begin; i < end; ++i) add(choices[i], input);
     }
@@ -67,18 +68,18 @@ void each_point(const std::vector<Choice>& choices, const std::vector<const Arm*
 
 }  // namespace
 
-std::vector<Arm> expand(const StageContext& context, const Kind& kind,
-                        const std::vector<Choice>& choices,
-                        const std::optional<StageInput>& input) {
+std::vector<UnopenedPoint> expand(const StageContext& context, const Kind& kind,
+                                  const std::vector<Choice>& choices,
+                                  const std::optional<StageInput>& input) {
   for (const auto& choice : choices) {
     if (!choice.values.contains("model") || !choice.values.contains("dataset")) return {};
   }
-  std::vector<const Arm*> inputs = {nullptr};
-  const Arm* first = nullptr;
+  std::vector<const UnopenedPoint*> inputs = {nullptr};
+  const UnopenedPoint* first = nullptr;
   if (input) {
-    const auto& from = context.stage(input->stage).arms;
+    const auto& from = context.stage(input->stage).points;
     inputs.clear();
-    for (const int arm : input->arms) inputs.push_back(&from[static_cast<size_t>(arm)]);
+    for (const int point : input->points) inputs.push_back(&from[static_cast<size_t>(point)]);
     first = from.data();
   }
   if (const size_t n = n_points(choices, inputs); n > kMaxPoints) {
@@ -88,17 +89,17 @@ std::vector<Arm> expand(const StageContext& context, const Kind& kind,
                          "; select some, or split them over several specs");
     return {};
   }
-  std::vector<Arm> arms;
-  each_point(choices, inputs, [&](const Choice& choice, const Arm* from) {
-    Arm arm = own_arm(choice);
+  std::vector<UnopenedPoint> points;
+  each_point(choices, inputs, [&](const Choice& choice, const UnopenedPoint* from) {
+    UnopenedPoint point = own_point(choice);
     if (from != nullptr) {
-      arm.input_point = static_cast<int>(from - first);
+      point.input_point = static_cast<int>(from - first);
       const auto axes = inherited(*from, input->selected, kind);
-      arm.axes.insert(arm.axes.begin(), axes.begin(), axes.end());
+      point.axes.insert(point.axes.begin(), axes.begin(), axes.end());
     }
-    arms.push_back(std::move(arm));
+    points.push_back(std::move(point));
   });
-  return arms;
+  return points;
 }
 
 }  // namespace headcount::experiments

@@ -88,11 +88,11 @@ class InputReader {
     return -1;
   }
 
-  /// Narrows the arms of `stage` by the other keys of `table`.
+  /// Narrows the points of `stage` by the other keys of `table`.
   StageInput select(const Value::Table& table, int stage) {
     const CheckedStage& from = context_.stage(stage);
-    StageInput input{.stage = stage, .arms = {}, .selected = {}};
-    for (size_t i = 0; i < from.arms.size(); ++i) input.arms.push_back(static_cast<int>(i));
+    StageInput input{.stage = stage, .points = {}, .selected = {}};
+    for (size_t i = 0; i < from.points.size(); ++i) input.points.push_back(static_cast<int>(i));
     std::vector<std::string> known = {"stage", "model", "dataset"};
     for (const auto& info : from.kind->params) known.emplace_back(info.name);
     for (const auto& member : table) {
@@ -108,16 +108,16 @@ class InputReader {
     return input;
   }
 
-  static std::optional<Field> value_of(const Arm& arm, const std::string& key) {
-    if (key == "model") return arm.model;
-    if (key == "dataset") return arm.dataset;
-    const auto found = arm.values.find(key);
-    return found == arm.values.end() ? std::nullopt : std::optional(found->second);
+  static std::optional<Field> value_of(const UnopenedPoint& point, const std::string& key) {
+    if (key == "model") return point.model;
+    if (key == "dataset") return point.dataset;
+    const auto found = point.values.find(key);
+    return found == point.values.end() ? std::nullopt : std::optional(found->second);
   }
 
   using Wanted = std::vector<std::pair<Field, const Value*>>;
 
-  /// Keeps the arms whose `member.key` is one of the values written.
+  /// Keeps the points whose `member.key` is one of the values written.
   void narrow(const Value::Member& member, const ParamInfo& info, const CheckedStage& from,
               StageInput& input) {
     const auto* several = as_axis(member.value, info);
@@ -125,8 +125,8 @@ class InputReader {
     const Wanted wanted = read_wanted(member, info, several);
     if (!from.clean) return;  // its values are not all known
     complain_of_absent(member, several != nullptr, wanted, from, input.stage);
-    std::erase_if(input.arms, [&](int arm) {
-      const auto value = value_of(from.arms[static_cast<size_t>(arm)], member.key);
+    std::erase_if(input.points, [&](int point) {
+      const auto value = value_of(from.points[static_cast<size_t>(point)], member.key);
       return std::none_of(wanted.begin(), wanted.end(),
                           [&](const auto& one) { return value && one.first == *value; });
     });
@@ -158,8 +158,8 @@ class InputReader {
                           const CheckedStage& from, int stage) {
     std::vector<Field> there;
     std::vector<std::string> texts;
-    for (const auto& arm : from.arms) {
-      const auto value = value_of(arm, member.key);
+    for (const auto& point : from.points) {
+      const auto value = value_of(point, member.key);
       if (!value || std::find(there.begin(), there.end(), *value) != there.end()) continue;
       there.push_back(*value);
       texts.push_back(to_json(*value));

@@ -131,16 +131,17 @@ class Opener {
 };
 
 /// A point with its model and dataset, either of which may be missing after a problem.
-Point point(const Arm& arm, const CheckedStage& checked, uint64_t seed, Opener& opener) {
+Point point(const UnopenedPoint& unopened, const CheckedStage& checked, uint64_t seed,
+            Opener& opener) {
   Point made;
-  made.model = opener.model(arm.model);
-  made.dataset = opener.dataset(arm.dataset, arm.model);
-  made.values = arm.values;
+  made.model = opener.model(unopened.model);
+  made.dataset = opener.dataset(unopened.dataset, unopened.model);
+  made.values = unopened.values;
   made.seed = seed;
   made.micro_batch = checked.micro_batch;
-  made.columns = {{"model", arm.model}, {"dataset", arm.dataset}};
+  made.columns = {{"model", unopened.model}, {"dataset", unopened.dataset}};
   made.column_order = {"model", "dataset"};
-  for (const auto& [name, value] : arm.axes) {
+  for (const auto& [name, value] : unopened.axes) {
     made.columns.emplace(name, value);
     made.column_order.push_back(name);
   }
@@ -156,16 +157,16 @@ Stage make_stage(size_t index, const CheckedStage& checked, Sweep& sweep, Opener
   stage.kind = checked.kind;
   stage.input = checked.input;
   stage.allow_missing = checked.allow_missing;
-  for (const auto& arm : checked.arms) {
-    Point made = point(arm, checked, sweep.spec.seed, opener);
+  for (const auto& unopened : checked.points) {
+    Point made = point(unopened, checked, sweep.spec.seed, opener);
     if (checked.input >= 0) {
       const auto& from = sweep.stages[static_cast<size_t>(checked.input)];
-      const auto& read = from.points[static_cast<size_t>(arm.input_point)];
+      const auto& read = from.points[static_cast<size_t>(unopened.input_point)];
       made.scores =
           Scores{.stage = from.name, .value = {}, .dataset = read.dataset, .values = read.values};
     }
     stage.points.push_back(std::move(made));
-    stage.input_point.push_back(arm.input_point);
+    stage.input_point.push_back(unopened.input_point);
   }
   return stage;
 }
@@ -173,10 +174,10 @@ Stage make_stage(size_t index, const CheckedStage& checked, Sweep& sweep, Opener
 /// Whether the kind can be asked: it relies on required values, and on its input's being what was
 /// meant.
 bool can_check(const CheckedStage& checked, const std::vector<CheckedStage>& all) {
-  if (checked.kind == nullptr || checked.arms.empty()) return false;
+  if (checked.kind == nullptr || checked.points.empty()) return false;
   if (checked.kind->scores_required && checked.input < 0) return false;
   if (checked.input >= 0 && !all[static_cast<size_t>(checked.input)].clean) return false;
-  const Fields& values = checked.arms.front().values;
+  const Fields& values = checked.points.front().values;
   return std::all_of(checked.kind->params.begin(), checked.kind->params.end(),
                      [&](const ParamInfo& info) {
                        return !info.required || values.contains(std::string(info.name));

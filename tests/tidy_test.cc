@@ -1,13 +1,19 @@
 // The arrows of ARCHITECTURE.md against the real includes: which folder may include which, and
-// which third party is seen where.
+// which third party is seen where. And one name, one type: the linker keeps one of two equally
+// named inline functions, whichever type it was made for.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cctype>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <map>
 #include <regex>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace {
@@ -80,6 +86,106 @@ std::vector<Include> includes() {
   return found;
 }
 
+/// What the compiler sees of `text` but for literals and preprocessor lines: words, and single
+/// characters of punctuation.
+std::vector<std::string> tokens_of(std::string_view text) {
+  std::vector<std::string> tokens;
+  const auto is_word = [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) || c == '_';
+  };
+  bool line_begins = true;
+  for (size_t i = 0; i < text.size();) {
+    const std::string_view rest = text.substr(i);
+    const auto skip_past = [&](std::string_view end, size_t from) {
+      const size_t at = rest.find(end, from);
+      i += at == std::string_view::npos ? rest.size() : at + end.size();
+    };
+    const char c = rest.front();
+    if (c == '\n' || std::isspace(static_cast<unsigned char>(c))) {
+      line_begins = line_begins || c == '\n';
+      ++i;
+    } else if (rest.starts_with("//") || (c == '#' && line_begins)) {
+      do i = text.find('\n', i + 1);
+      while (i < text.size() && text[i - 1] == '\\');  // goes on in the next line
+    } else if (rest.starts_with("/*")) {
+      skip_past("*/", 2);
+    } else if (rest.starts_with("R\"")) {
+      skip_past(")" + std::string(rest.substr(2, rest.find('(') - 2)) + "\"", 2);
+    } else if (c == '"' || c == '\'') {
+      for (++i; i < text.size() && text[i] != c; ++i) i += text[i] == '\\';
+      ++i;
+    } else if (is_word(c)) {
+      const size_t begin = i;
+      // 1'000: the mark inside a number is no literal.
+      while (i < text.size() &&
+             (is_word(text[i]) || (text[i] == '\'' && std::isdigit(static_cast<unsigned char>(c)))))
+        ++i;
+      tokens.emplace_back(text.substr(begin, i - begin));
+      line_begins = false;
+    } else {
+      tokens.emplace_back(1, c);
+      line_begins = false;
+      ++i;
+    }
+  }
+  return tokens;
+}
+
+/// Full names of the types `text` defines at namespace level; those of unnamed namespaces only
+/// where the file is a header, as each source has its own.
+std::vector<std::string> types_of(std::string_view text, bool is_header) {
+  const std::vector<std::string> tokens = tokens_of(text);
+  const auto at = [&](size_t i) { return i < tokens.size() ? tokens[i] : std::string(";"); };
+  const auto name_at = [&](size_t& i) {  // NAME or A::B; "" where there is none
+    std::string name;
+    for (;; ++i) {
+      const bool joins = at(i) == ":" && at(i + 1) == ":";
+      if (joins) ++i;
+      const bool is_word = std::isalpha(static_cast<unsigned char>(at(i)[0])) || at(i)[0] == '_';
+      if (joins)
+        name += "::";
+      else if (is_word && at(i) != "final")
+        name += at(i);
+      else if (at(i) != "final")
+        return name;
+    }
+  };
+  std::vector<std::string> found;
+  std::vector<std::string> spaces;  // the namespaces around the token, "" where unnamed
+  std::vector<bool> is_space;       // of every open brace
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    if (tokens[i] == "}") {
+      EXPECT_FALSE(is_space.empty());
+      if (is_space.empty()) return found;
+      if (is_space.back()) spaces.pop_back();
+      is_space.pop_back();
+    } else if (tokens[i] == "{") {
+      is_space.push_back(false);
+    } else if (tokens[i] == "namespace") {
+      size_t next = i + 1;
+      const std::string name = name_at(next);
+      if (at(next) != "{") continue;  // another name for one, or using namespace
+      spaces.push_back(name);
+      is_space.push_back(true);
+      i = next;
+    } else if (is_space.size() == spaces.size() && (tokens[i] == "struct" || tokens[i] == "class" ||
+                                                    tokens[i] == "union" || tokens[i] == "enum")) {
+      size_t next = i + 1;
+      if (at(next) == "struct" || at(next) == "class") ++next;  // enum class
+      const std::string name = name_at(next);
+      const bool defined = at(next) == "{" || at(next) == ":";
+      const bool own = std::count(spaces.begin(), spaces.end(), "") > 0 && !is_header;
+      if (name.empty() || !defined || own) continue;
+      std::string full;
+      for (const auto& space : spaces) full += space + "::";
+      found.push_back(full + name);
+      i = next - 1;
+    }
+  }
+  EXPECT_TRUE(is_space.empty());
+  return found;
+}
+
 bool is_test(const std::string& file) { return file.find("_test.cc") != std::string::npos; }
 
 TEST(Tidy, FoldersIncludeOnlyWhatTheirLevelAllows) {
@@ -141,6 +247,50 @@ TEST(Tidy, EverySourceSaysWhatItIsFor) {
     const bool opens = first.rfind("//", 0) == 0 || first.rfind("#include", 0) == 0;
     EXPECT_TRUE(opens) << include.file << " opens with neither a purpose nor an include";
   }
+}
+
+TEST(Tidy, ReadsWhichTypesASourceDefines) {
+  const std::string source = R"code(
+    #include <struct>  // struct Comment {};
+    struct Free { struct Nested { int x = 1'000; }; };
+    namespace a::b {
+    class Declared;
+    template <class T> class Made final : public Free {};
+    enum class Colour : char { kRed = '{' };
+    const char* text = "struct Text {";
+    void act() { struct Local {}; }
+    struct Made::Part {};
+    namespace {
+    struct Hidden {};
+    }
+    }
+  )code";
+  using testing::ElementsAre;
+  EXPECT_THAT(types_of(source, false),
+              ElementsAre("Free", "a::b::Made", "a::b::Colour", "a::b::Made::Part"));
+  EXPECT_THAT(types_of(source, true), testing::Contains("a::b::::Hidden"));
+}
+
+TEST(Tidy, NoTwoTypesHaveOneNameInOneNamespace) {
+  const fs::path root = HEADCOUNT_SOURCE_DIR;
+  std::map<std::string, std::string> defined_in;
+  for (const char* top : {"schemas", "store", "cluster", "models", "experiments", "coordinator",
+                          "worker", "cli", "tests"}) {
+    for (const auto& entry : fs::recursive_directory_iterator(root / top)) {
+      const auto extension = entry.path().extension();
+      if (extension != ".cc" && extension != ".h") continue;
+      const std::string file = fs::relative(entry.path(), root).string();
+      SCOPED_TRACE(file);
+      std::ifstream in(entry.path());
+      const std::string text(std::istreambuf_iterator<char>(in), {});
+      for (const auto& type : types_of(text, extension == ".h")) {
+        const auto [there, is_new] = defined_in.emplace(type, file);
+        EXPECT_TRUE(is_new) << type << " is defined in " << there->second << " and in " << file
+                            << ": one name, one type";
+      }
+    }
+  }
+  EXPECT_GT(defined_in.size(), 200u);
 }
 
 }  // namespace
