@@ -25,6 +25,10 @@ uint64_t begin_of(Split split) {
   return 0;
 }
 
+/// The key of the order that `seed` deals in: the seed, but for the one that would undo the fixed
+/// shuffle (the train split then came as 0+0, 0+1, 0+2 ...).
+uint64_t order_key(uint64_t seed) { return seed == kDealKey ? ~seed : seed; }
+
 uint64_t number(Problem problem) {
   return static_cast<uint64_t>(problem.a) * kOperands + static_cast<uint64_t>(problem.b);
 }
@@ -57,7 +61,9 @@ Split split_of(int32_t a, int32_t b) {
 }
 
 Stream::Stream(Split split, uint64_t seed)
-    : deal_(kProblems, kDealKey), order_(addition::size(split), seed), begin_(begin_of(split)) {}
+    : deal_(kProblems, kDealKey),
+      order_(addition::size(split), order_key(seed)),
+      begin_(begin_of(split)) {}
 
 Problem Stream::operator()(uint64_t i) const {
   const uint64_t problem = deal_.inverse(begin_ + order_(i));

@@ -4,8 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <cstdint>
 #include <set>
 #include <utility>
+#include <vector>
 
 namespace headcount::datasets::addition {
 namespace {
@@ -76,6 +78,42 @@ TEST(Addition, LastProblemOfASplitIsReachable) {
   const Stream problems(Split::kValidation, 5);
   const Problem last = problems(problems.size() - 1);
   EXPECT_EQ(split_of(last.a, last.b), Split::kValidation);
+}
+
+/// 4242, the key of the fixed shuffle; small seeds; those that differ from it in a bit or by what
+/// keys are mixed with.
+std::vector<uint64_t> many_seeds() {
+  std::vector<uint64_t> seeds = {4242};
+  for (uint64_t seed = 0; seed < 1000; ++seed) seeds.push_back(seed);
+  for (int bit = 0; bit < 64; ++bit) seeds.push_back(4242 ^ uint64_t{1} << bit);
+  for (uint64_t purpose = 1; purpose <= 8; ++purpose) {
+    seeds.push_back(4242 ^ purpose * 0x9E3779B9);
+    seeds.push_back(4242 ^ purpose << 32);
+  }
+  return seeds;
+}
+
+TEST(Addition, EverySeedDealsWhatLooksRandom) {
+  constexpr int kFirst = 64;
+  for (const uint64_t seed : many_seeds()) {
+    for (const Split split : {Split::kTrain, Split::kValidation, Split::kTest}) {
+      const Stream problems(split, seed);
+      double a = 0, b = 0;
+      int in_a_row = 0;
+      Problem before;
+      for (uint64_t i = 0; i < kFirst; ++i) {
+        const Problem p = problems(i);
+        a += p.a / 1e4 / kFirst;
+        b += p.b / 1e4 / kFirst;
+        in_a_row += i > 0 && p.a == before.a && p.b == before.b + 1;
+        before = p;
+      }
+      // Six standard deviations of a mean of uniforms: one in 10^9.
+      ASSERT_NEAR(a, 0.5, 0.22) << seed;
+      ASSERT_NEAR(b, 0.5, 0.22) << seed;
+      ASSERT_LE(in_a_row, 1) << seed;
+    }
+  }
 }
 
 // Shipped models were trained on these problems: a change here would let held-out problems into
