@@ -5,7 +5,6 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/erf.h>
 #include <ATen/ops/exp.h>
-#include <ATen/ops/log_softmax.h>
 #include <ATen/ops/logsumexp.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/ones.h>
@@ -15,6 +14,7 @@
 #include <ATen/ops/stack.h>
 #include <ATen/ops/where.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numbers>
@@ -323,15 +323,29 @@ class AtenOps : public Ops {
 
   void cross_entropy(const at::Tensor& logits, const at::Tensor& target, const at::Tensor& weight,
                      at::Tensor& log_prob, at::Tensor& d_logits) const override {
-    at::Tensor all = at::log_softmax(logits, -1);
-    const at::Tensor column = target.to(all.device()).unsqueeze(1);
-    log_prob.copy_(all.gather(1, column).squeeze(1));
-    if (!d_logits.defined()) return;
-    const at::Tensor w = weight.to(all.device()).to(all.scalar_type()).unsqueeze(1);
-    all.exp_().mul_(-w);
-    // No scatter: on a GPU some of LibTorch's versions have none that is deterministic.
-    all.add_(at::where(at::arange(all.size(1), column.options()) == column, w, 0.0));
-    d_logits.copy_(all);
+    constexpr int64_t kLogitsAtOnce = 1 << 22;  // 32 MB in float64
+    const int64_t n_rows = logits.size(0), n = logits.size(1);
+    const at::Tensor column = target.to(logits.device()).unsqueeze(1);
+    const at::Tensor w = weight.to(logits.device()).to(at::kDouble).unsqueeze(1);
+    const at::Tensor columns = at::arange(n, column.options());
+    const int64_t at_once = std::max<int64_t>(1, kLogitsAtOnce / n);
+    for (int64_t first = 0; first < n_rows; first += at_once) {
+      const auto part = [&](const at::Tensor& rows) {
+        return rows.narrow(0, first, std::min(at_once, n_rows - first));
+      };
+      const at::Tensor x = part(logits).to(at::kDouble), top = x.amax(1, true);
+      const at::Tensor gap = x.gather(1, part(column)) - top;
+      // As in the CPU's loops: the sum of all others by itself, or adding it to 1 would swallow it.
+      // No scatter: on a GPU some of LibTorch's versions have none that is deterministic.
+      const at::Tensor own = columns == part(column);
+      at::Tensor share = (x - top).exp_().masked_fill_(own, 0);
+      const at::Tensor others = share.sum(1, true);
+      part(log_prob).copy_((gap - (others + gap.expm1()).log1p_()).squeeze(1));
+      if (!d_logits.defined()) continue;
+      const at::Tensor scale = part(w) / (others + gap.exp());
+      share.mul_(-scale).add_(at::where(own, scale * others, 0.0));
+      part(d_logits).copy_(share);
+    }
   }
 
   void add_rows(const at::Tensor& from, const at::Tensor& row, at::Tensor& to) const override {

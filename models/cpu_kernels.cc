@@ -146,17 +146,19 @@ void cross_entropy(const Wide<T>* logits, const int64_t* target, const double* w
     A top = logits[0];
 #pragma omp simd reduction(max : top)
     for (int64_t i = 0; i < n; ++i) top = logits[i] > top ? logits[i] : top;
-    A sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; ++i) sum += exponential(logits[i] - top);
-    const A log_sum = top + static_cast<A>(log(static_cast<double>(sum)));
-    const A chosen = logits[target[r]] - log_sum;
-    log_prob[r] = static_cast<double>(chosen);
+    // Of a confident prediction -log p and 1 - p are about the sum of all others: added to 1 in
+    // float32 it would keep two digits.
+    const int64_t own = target[r];
+    const double others =
+        exponentials(logits, own, top) + exponentials(logits + own + 1, n - own - 1, top);
+    const double gap = static_cast<double>(logits[own]) - static_cast<double>(top);
+    log_prob[r] = gap - log1p(others + expm1(gap));
     if (d_logits == nullptr) continue;
-    const A w = static_cast<A>(weight[r]), scale = w / sum;
+    const double share = weight[r] / (others + exp(gap));
+    const A scale = static_cast<A>(share);
 #pragma omp simd
     for (int64_t i = 0; i < n; ++i) put(d_logits[i], -scale * exponential(logits[i] - top));
-    put(d_logits[target[r]], -w * static_cast<A>(expm1(static_cast<double>(chosen))));
+    put(d_logits[own], static_cast<A>(share * others));
     d_logits += n;
   }
 }

@@ -78,8 +78,8 @@ struct CpuKernels {
   void (*norm_backward[2])(const T* d_normed, const T* x, const T* weight, const A* inverse,
                            const A* mean, int64_t rows, int64_t d, T* d_x);
   MlpKernels<T> mlp[5];  // by Activation
-  /// log_prob[r] = log softmax(logits[r])[target[r]]; where d_logits is given, d_logits[r] =
-  /// weight[r] * (onehot - softmax).
+  /// log_prob[r] = log softmax(logits[r])[target[r]], in float64; where d_logits is given,
+  /// d_logits[r] = weight[r] * (onehot - softmax).
   void (*cross_entropy)(const A* logits, const int64_t* target, const double* weight, int64_t rows,
                         int64_t n, double* log_prob, T* d_logits);
   /// to[row[i]] += from[i] for i = 0 .. rows - 1, in that order.

@@ -58,6 +58,40 @@ inline float exponential(float x) {
   return mantissa * __builtin_bit_cast(float, scale);
 }
 
+/// e^x within 1e-11 of itself for x in [-700, 700] (clamped below), of a float or a difference of
+/// floats, as loops the compiler vectorises need it: the same steps, a polynomial to r^9 / 9!.
+inline double float_exponential(double x) {
+  x = x < -700.0 ? -700.0 : x;
+  constexpr double kRounder = 6755399441055744.0;  // 1.5 * 2^52
+  const double shifted = x * 1.4426950408889634 + kRounder;
+  const double n = shifted - kRounder;
+  const double r = (x - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10;
+  double p = 1.0 / 362880;
+  p = p * r + 1.0 / 40320;
+  p = p * r + 1.0 / 5040;
+  p = p * r + 1.0 / 720;
+  p = p * r + 1.0 / 120;
+  p = p * r + 1.0 / 24;
+  p = p * r + 1.0 / 6;
+  p = p * r + 0.5;
+  const double mantissa = p * r * r + r + 1.0;
+  const uint64_t scale = (__builtin_bit_cast(uint64_t, shifted) + 1023u) << 52;
+  return mantissa * __builtin_bit_cast(double, scale);
+}
+
+/// The sum of e^(x - top) in float64.
+inline double exponentials(const double* x, int64_t n, double top) {
+  double sum = 0;
+  for (int64_t i = 0; i < n; ++i) sum += exp(x[i] - top);
+  return sum;
+}
+inline double exponentials(const float* x, int64_t n, double top) {
+  double sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t i = 0; i < n; ++i) sum += float_exponential(static_cast<double>(x[i]) - top);
+  return sum;
+}
+
 template <class A>
 struct Simd {
   typedef A Vector __attribute__((vector_size(kVectorBytes)));

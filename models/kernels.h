@@ -66,8 +66,9 @@ class Ops {
   /// d_gate alone, where nothing below asks for more.
   virtual void gate_dot(const AttentionOp& op, const at::Tensor& z, const at::Tensor& d_gated,
                         at::Tensor& d_gate) const = 0;
-  /// log_prob float64 [rows]; d_logits (undefined: not wanted) [rows, vocab] = weight *
-  /// (onehot - softmax).
+  /// log_prob float64 [rows], computed in float64 and without cancellation: a loss of 1e-5 has its
+  /// digits; d_logits (undefined: not wanted; may be logits itself) [rows, vocab] = weight *
+  /// (onehot - softmax), the target's one without cancellation too.
   virtual void cross_entropy(const at::Tensor& logits, const at::Tensor& target,
                              const at::Tensor& weight, at::Tensor& log_prob,
                              at::Tensor& d_logits) const = 0;

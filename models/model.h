@@ -76,8 +76,8 @@ struct PassOptions {
 
 /// One forward and one gate-only backward (weights frozen): numerics-and-validation.md 2.7.
 /// `gates`: float64 or float32 [B, n_layers, n_heads]; the product gate * z is taken in float32
-/// (float64 for a float64 model) and rounded once; cross-entropy and gate reductions likewise.
-/// Deterministic: the same bits for the same arguments and thread count.
+/// (float64 for a float64 model) and rounded once; gate reductions likewise, cross-entropy in
+/// float64 from the logits. Deterministic: the same bits for the same arguments and thread count.
 GateGradient gate_gradient(const Model& model, const Batch& batch, const at::Tensor& gates,
                            const PassOptions& options = {});
 

@@ -11,6 +11,8 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -386,6 +388,76 @@ TEST(Ops, InPlainAtenGiveWhatTheLoopsGive) {
     EXPECT_LE(max_difference(p_loops, p_plain), 1e-12);
     EXPECT_LE(max_difference(d_loops, d_plain), 1e-12);
   }
+}
+
+/// The loss of each row in float64 from the logits as they are, and 1 - p of its target.
+struct Reference {
+  std::vector<double> loss, rest;
+};
+Reference reference(const at::Tensor& logits, const at::Tensor& target) {
+  const at::Tensor x = logits.to(at::kDouble).contiguous();
+  Reference found;
+  for (int64_t r = 0; r < x.size(0); ++r) {
+    const double* row = x.data_ptr<double>() + r * x.size(1);
+    const int64_t own = target.data_ptr<int64_t>()[r];
+    double others = 0;  // relative to the target
+    for (int64_t i = 0; i < x.size(1); ++i) others += i == own ? 0 : std::exp(row[i] - row[own]);
+    found.loss.push_back(std::log1p(others));
+    found.rest.push_back(others / (1 + others));
+  }
+  return found;
+}
+
+TEST(Ops, CrossEntropyKeepsTheDigitsOfASmallLoss) {
+  for (const int64_t n : {2, 16, 1000}) {
+    const int64_t n_rows = 40;
+    const at::Tensor logits =
+        (at::arange(n_rows * n, at::kDouble) * 0.7).sin().view({n_rows, n}).to(at::kFloat);
+    at::Tensor target = at::arange(n_rows, at::kLong).remainder(n);
+    for (int64_t r = 0; r < n_rows; ++r) logits[r][r % n] += static_cast<double>(r) * 0.6 - 1;
+    const at::Tensor weight = at::ones({n_rows}, at::kDouble) * 0.5;
+    const Reference exact = reference(logits, target);
+    ASSERT_LT(*std::min_element(exact.loss.begin(), exact.loss.end()), 1e-5);
+    for (const Ops* ops : {&ops_for(logits), &aten_ops()}) {
+      at::Tensor log_prob = at::zeros({n_rows}, at::kDouble), d_logits = logits.clone();
+      ops->cross_entropy(logits, target, weight, log_prob, d_logits);
+      for (int64_t r = 0; r < n_rows; ++r) {
+        const double loss = exact.loss[static_cast<size_t>(r)],
+                     rest = exact.rest[static_cast<size_t>(r)];
+        EXPECT_NEAR(-log_prob[r].item<double>(), loss, 1e-9 * loss) << n << " " << r;
+        EXPECT_NEAR(d_logits[r][r % n].item<double>(), 0.5 * rest, 1e-6 * rest) << n << " " << r;
+        EXPECT_NEAR(d_logits[r].to(at::kDouble).sum().item<double>(), 0, 2e-6 * rest);
+      }
+      at::Tensor alone = at::zeros({n_rows}, at::kDouble), none, in_place = logits.clone();
+      ops->cross_entropy(logits, target, weight, alone, none);
+      EXPECT_TRUE(alone.equal(log_prob));
+      ops->cross_entropy(in_place, target, weight, alone, in_place);
+      EXPECT_TRUE(alone.equal(log_prob) && in_place.equal(d_logits));
+    }
+  }
+}
+
+TEST(Score, OfAConfidentFloat32ModelIsThatOfItsLogitsInFloat64) {
+  const Config config = tiny_config();
+  Model model = tiny_model(config, at::kFloat);
+  Batch batch = ragged_batch(config);
+  const at::Tensor two = std::get<0>(logits(model, batch, {}).topk(2, 1));
+  model.weights.head *= 11.5 / (two.select(1, 0) - two.select(1, 1)).mean().item<double>();
+  batch.target = logits(model, batch, {}).argmax(1);
+  const auto expect_digits = [&](const at::Tensor& rows, const at::Tensor& score) {
+    const Reference exact = reference(rows, batch.target);
+    std::vector<double> expected(static_cast<size_t>(batch.ids.size(0)), 0);
+    for (int64_t s = 0; s < batch.sample.size(0); ++s)
+      expected[static_cast<size_t>(batch.sample[s].item<int64_t>())] -=
+          batch.weight[s].item<double>() * exact.loss[static_cast<size_t>(s)];
+    for (size_t b = 0; b < expected.size(); ++b)
+      EXPECT_NEAR(score[static_cast<int64_t>(b)].item<double>(), expected[b],
+                  1e-6 * std::abs(expected[b]) + 1e-15);
+  };
+  expect_digits(logits(model, batch, {}), score(model, batch, {}));
+  expect_digits(logits(model, batch, {}),
+                gate_gradient(model, batch, at::ones({3, config.n_layers, config.n_heads})).score);
+  expect_digits(forward_logits(model, batch, {}), forward_score(model, batch, {}));
 }
 
 TEST(Load, RefusesWeightsThatAreNotFinite) {

@@ -230,7 +230,8 @@ at::Tensor forward_logits(const Model& model, const Batch& batch, const at::Tens
 }
 
 at::Tensor forward_score(const Model& model, const Batch& batch, const at::Tensor& gates) {
-  const at::Tensor log_prob = at::log_softmax(forward_logits(model, batch, gates), -1);
+  const at::Tensor log_prob =
+      at::log_softmax(forward_logits(model, batch, gates).to(at::kDouble), -1);
   const at::Tensor target = batch.target.to(log_prob.device()).unsqueeze(1);
   const at::Tensor chosen = log_prob.gather(1, target).squeeze(1);
   const at::Tensor weight = batch.weight.to(log_prob.device()).to(log_prob.scalar_type());

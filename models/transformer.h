@@ -16,7 +16,7 @@ at::Tensor forward(const Model& model, const Batch& batch, const at::Tensor& gat
 /// Differentiable likewise.
 at::Tensor forward_logits(const Model& model, const Batch& batch, const at::Tensor& gates);
 
-/// J of each sequence, [B] in float32 or float64: J[b] = sum over its supervised s of weight[s] *
+/// J of each sequence, [B] in float64: J[b] = sum over its supervised s of weight[s] *
 /// log softmax(logits[s])[target[s]].
 at::Tensor forward_score(const Model& model, const Batch& batch, const at::Tensor& gates);
 

@@ -32,7 +32,8 @@
 namespace headcount::experiments::evaluate {
 
 /// 2: labels of a row are read at Dream's unshifted logits; a GPU sums 16-bit products in float32.
-constexpr int64_t kNumericsVersion = 2;
+/// 3: cross-entropy is taken in float64 from the logits: small losses keep their digits.
+constexpr int64_t kNumericsVersion = 3;
 /// Rows of a shard; aligned blocks.
 constexpr int64_t kBlockRows = 16;
 /// Sequences computed together on a CPU unless the spec says otherwise.

@@ -25,7 +25,8 @@
 namespace headcount::experiments::head_importance {
 
 /// 2: labels of a row are read at Dream's unshifted logits; a GPU sums 16-bit products in float32.
-constexpr int64_t kNumericsVersion = 2;
+/// 3: cross-entropy is taken in float64 from the logits: small losses keep their digits.
+constexpr int64_t kNumericsVersion = 3;
 /// Rows of a shard. Blocks are aligned: an incomplete last block is computed again when the dataset
 /// grows.
 constexpr int64_t kBlockRows = 8;
