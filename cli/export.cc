@@ -20,6 +20,7 @@ using Cells = std::vector<Cell>;
 
 std::string text_of(const Cell& cell) {
   if (const auto* text = std::get_if<std::string>(&cell)) return *text;
+  if (const auto* list = std::get_if<JsonList>(&cell)) return list->json;
   if (const auto* value = std::get_if<int64_t>(&cell)) return std::to_string(*value);
   if (const auto* value = std::get_if<double>(&cell)) return shortest(*value);
   return "";
@@ -132,6 +133,7 @@ Fields metadata_of(const Table& table, const Fields& provenance) {
   metadata["kind"] = table.kind;
   const auto add = [&](const std::string& name, const Cell& cell) {
     if (const auto* text = std::get_if<std::string>(&cell)) metadata[name] = *text;
+    if (const auto* list = std::get_if<JsonList>(&cell)) metadata[name] = list->json;
     if (const auto* value = std::get_if<int64_t>(&cell)) metadata[name] = *value;
     if (const auto* value = std::get_if<double>(&cell)) metadata[name] = *value;
   };

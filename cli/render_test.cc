@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "cli/tables.h"
+
 namespace headcount::cli {
 namespace {
 
@@ -193,6 +195,18 @@ TEST(Render, MarkdownAndLatexEscapeAndHoldEveryRow) {
   EXPECT_THAT(latex, HasSubstr("\\begin{tabular}{rrrrrrr}"));
   EXPECT_THAT(latex, HasSubstr("mask\\_prob"));
   EXPECT_THAT(latex, HasSubstr("1 & 1 & 0.2500 & 0.3000 &  & 64 & mha\\_1 \\\\\n"));
+}
+
+TEST(Render, ListsAreTheirTextButInJson) {
+  Table table = importance();
+  for (auto& row : table.rows) row.back() = JsonList{"[0, 3]"};
+  table.diagnostics.clear();
+  EXPECT_THAT(render({table}, Format::kText), HasSubstr("model = [0, 3]\n"));
+  EXPECT_THAT(render({table}, Format::kMarkdown), HasSubstr("| [0, 3] |\n"));
+  EXPECT_THAT(render({table}, Format::kCsv), HasSubstr(",\"[0, 3]\"\n"));
+  const std::string json = render({table}, Format::kJson);
+  EXPECT_THAT(json, HasSubstr("\"model\": [0, 3]}"));
+  EXPECT_EQ(to_json(tables_from_json(json)), json);
 }
 
 TEST(Render, CsvQuotesAndKeepsEveryDigit) {

@@ -436,6 +436,7 @@ std::string plain(const std::vector<std::string>& columns, const std::vector<Cel
 
 std::string cell_text(const Cell& cell) {
   if (const auto* text = std::get_if<std::string>(&cell)) return *text;
+  if (const auto* list = std::get_if<JsonList>(&cell)) return list->json;
   if (const auto* value = std::get_if<int64_t>(&cell)) return std::to_string(*value);
   if (const auto* value = std::get_if<double>(&cell)) return readable(*value);
   return "";

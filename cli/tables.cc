@@ -19,7 +19,10 @@ Cell cell_of(const Json& value) {
   if (value.is_number_integer()) return value.get<int64_t>();
   if (value.is_number()) return value.get<double>();
   if (value.is_string()) return value.get<std::string>();
-  throw Error("a table's cell is neither null, number nor text");
+  if (!value.is_array()) throw Error("a table's cell is neither null, number, text nor list");
+  std::string list;
+  for (const Json& item : value) list += (list.empty() ? "[" : ", ") + item.dump();
+  return JsonList{list.empty() ? "[]" : list + "]"};
 }
 
 std::vector<std::vector<Cell>> rows_of(const Json& rows, const std::vector<std::string>& columns) {

@@ -31,6 +31,12 @@ bool has_signed_mean(const Table& table) {
          table.columns.end();
 }
 
+/// The cell as keys compare it: tables stored before database version 3 hold lists as texts.
+Cell key_cell(const Cell& cell) {
+  const auto* list = std::get_if<JsonList>(&cell);
+  return list != nullptr ? Cell(list->json) : cell;
+}
+
 /// The rows of `table` that are means over mask probabilities, by the values of the columns
 /// `names`.
 std::map<PointKey, std::vector<HeadValue>> by_point(const Table& table,
@@ -46,7 +52,7 @@ std::map<PointKey, std::vector<HeadValue>> by_point(const Table& table,
   for (const auto& row : table.rows) {
     if (!std::holds_alternative<std::monostate>(row[mask_prob])) continue;
     PointKey key;
-    for (const size_t i : key_columns) key.push_back(row[i]);
+    for (const size_t i : key_columns) key.push_back(key_cell(row[i]));
     points[key].push_back({std::get<int64_t>(row[layer]), std::get<int64_t>(row[head]),
                            number_of(row[value]), number_of(row[signed_mean])});
   }
@@ -76,7 +82,7 @@ void attach_scores(Sweep& sweep, int stage, const Table& input) {
   for (size_t i = 0; i < reader.points.size(); ++i) {
     const Point& read = from.points[static_cast<size_t>(reader.input_point[i])];
     PointKey key;
-    for (const auto& name : names) key.push_back(to_cell(read.columns.at(name)));
+    for (const auto& name : names) key.push_back(key_cell(to_cell(read.columns.at(name))));
     const auto found = heads.find(key);
     Point& point = reader.points[i];
     HC_CHECK(point.scores.has_value());

@@ -84,8 +84,7 @@ struct Kind {
 const Kind* find_kind(std::string_view name);
 std::span<const Kind> kinds();
 
-/// A field as tables carry it: truth values and integers as integers, numbers and texts as they
-/// are, lists as their JSON text.
+/// A field as tables carry it: truth values and integers as integers, all others as they are.
 Cell to_cell(const Field& field);
 
 /// Arrays a shard of any kind must yield, by name and shape.

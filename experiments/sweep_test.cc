@@ -272,6 +272,34 @@ k = [1]
   EXPECT_TRUE(std::isnan(scores.signed_mean[2]));
 }
 
+TEST_F(SweepTest, ScoresAreFoundByListsWhateverProgramStoredThem) {
+  Sweep made = sweep(R"([[stage]]
+name = "importance"
+kind = "head_importance"
+model = "small"
+dataset = "train"
+mask_probs = [[0.5], [0.25, 0.75]]
+mask_samples = 1
+[[stage]]
+name = "pruning"
+kind = "head_pruning"
+scores = { stage = "importance" }
+dataset = "test"
+k = [1]
+)");
+  Table table;
+  table.columns = {"layer", "head", "mask_prob", "value", "model", "dataset", "mask_probs"};
+  const std::string model = "small", dataset = "train";
+  for (const auto& [list, value] :
+       {std::pair(Cell(std::string("[0.5]")), 1.0), {Cell(JsonList{"[0.25, 0.75]"}), 2.0}}) {
+    table.rows.push_back({int64_t{0}, int64_t{0}, Cell{}, value, model, dataset, list});
+  }
+  attach_scores(made, 1, table);
+  ASSERT_EQ(made.stages[1].points.size(), 2u);
+  EXPECT_EQ(made.stages[1].points[0].scores->value.at(0), 1);
+  EXPECT_EQ(made.stages[1].points[1].scores->value.at(0), 2);
+}
+
 TEST_F(SweepTest, HostileSpecsEndSoonWithAFewProblems) {
   std::string stages, keys, list = "ig_steps = [";
   for (int i = 0; i < 100'000; ++i) stages += "[[stage]]\n";

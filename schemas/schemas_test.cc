@@ -228,6 +228,19 @@ TEST(Table, JsonHoldsEveryCellInFixedOrder) {
   EXPECT_THROW(column(table.columns, "n"), Error);
 }
 
+TEST(Table, JsonHasListsAsLists) {
+  const Table table{.stage = "s",
+                    .kind = "evaluate",
+                    .columns = {"value", "pruned", "name"},
+                    .rows = {{0.5, JsonList{"[0, 3]"}, std::string("[0]")}},
+                    .diagnostic_columns = {},
+                    .diagnostics = {},
+                    .warnings = {}};
+  EXPECT_NE(
+      to_json(std::vector<Table>{table}).find(R"({"value": 0.5, "pruned": [0, 3], "name": "[0]"})"),
+      std::string::npos);
+}
+
 TEST(Problem, SlipsAreRecognisedAndStrangersAreNot) {
   const std::vector<std::string> keys = {"ig_steps", "path_mode", "baseline"};
   EXPECT_EQ(closest("ig_stepz", keys), "ig_steps");

@@ -5,15 +5,8 @@
 namespace headcount {
 namespace {
 
-std::string json_of(const Cell& cell) {
-  if (std::holds_alternative<std::monostate>(cell)) return "null";
-  if (const auto* integer = std::get_if<int64_t>(&cell)) return to_json(Field(*integer));
-  if (const auto* number = std::get_if<double>(&cell)) return to_json(Field(*number));
-  return to_json(Field(std::get<std::string>(cell)));
-}
-
-std::string json_of(const std::vector<std::string>& columns,
-                    const std::vector<std::vector<Cell>>& rows) {
+std::string rows_json(const std::vector<std::string>& columns,
+                      const std::vector<std::vector<Cell>>& rows) {
   std::string out = "[";
   for (const auto& row : rows) {
     HC_CHECK(row.size() == columns.size());
@@ -35,6 +28,14 @@ size_t column(const std::vector<std::string>& columns, const std::string& name) 
   throw Error("the table has no column named " + name);
 }
 
+std::string json_of(const Cell& cell) {
+  if (std::holds_alternative<std::monostate>(cell)) return "null";
+  if (const auto* integer = std::get_if<int64_t>(&cell)) return to_json(Field(*integer));
+  if (const auto* number = std::get_if<double>(&cell)) return to_json(Field(*number));
+  if (const auto* list = std::get_if<JsonList>(&cell)) return list->json;
+  return to_json(Field(std::get<std::string>(cell)));
+}
+
 std::string to_json(const std::vector<Table>& tables) {
   std::string out = "{\"stages\": [";
   for (size_t i = 0; i < tables.size(); ++i) {
@@ -42,8 +43,8 @@ std::string to_json(const std::vector<Table>& tables) {
     out += i > 0 ? ",\n  {" : "\n  {";
     out += "\"name\": " + to_json(Field(table.stage)) + ", \"kind\": " + to_json(Field(table.kind));
     out += ",\n    \"columns\": " + to_json(Field(table.columns));
-    out += ",\n    \"rows\": " + json_of(table.columns, table.rows);
-    out += ",\n    \"diagnostics\": " + json_of(table.diagnostic_columns, table.diagnostics);
+    out += ",\n    \"rows\": " + rows_json(table.columns, table.rows);
+    out += ",\n    \"diagnostics\": " + rows_json(table.diagnostic_columns, table.diagnostics);
     out += ",\n    \"warnings\": " + to_json(Field(table.warnings)) + "}";
   }
   return out + "]}\n";

@@ -2,6 +2,7 @@
 // point.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -13,8 +14,14 @@
 
 namespace headcount {
 
-/// A cell: null, integer, number or text.
-using Cell = std::variant<std::monostate, int64_t, double, std::string>;
+/// A list of integers, numbers or texts, as its JSON text.
+struct JsonList {
+  std::string json;
+  auto operator<=>(const JsonList&) const = default;
+};
+
+/// A cell: null, integer, number, text or list.
+using Cell = std::variant<std::monostate, int64_t, double, std::string, JsonList>;
 
 /// Columns in fixed order, rows in fixed order. For head_importance: layer, head, mask_prob, value,
 /// se, n, then the point's columns; other kinds: metric (head_pruning also which, k, prune_seed),
@@ -35,6 +42,8 @@ struct Table {
 /// The index of a column; throws Error naming it when absent.
 size_t column(const std::vector<std::string>& columns, const std::string& name);
 
+/// A cell as JSON; a list as the list it is.
+std::string json_of(const Cell& cell);
 /// {"stages": [{"name", "columns", "rows": [{...}], "diagnostics": [{...}], "warnings": [...]}]}:
 /// only what the spec determines, shortest round-trip numbers, fixed order, no ids, times, workers
 /// or paths.

@@ -80,6 +80,7 @@ Statement& Statement::bind_cell(const Cell& cell) {
   if (const auto* integer = std::get_if<int64_t>(&cell)) return bind(*integer);
   if (const auto* number = std::get_if<double>(&cell)) return bind(*number);
   if (const auto* text = std::get_if<std::string>(&cell)) return bind_text(*text);
+  if (const auto* list = std::get_if<JsonList>(&cell)) return bind_text(list->json);
   return bind_null();
 }
 

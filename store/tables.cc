@@ -14,6 +14,9 @@ void put(cbor::Writer& w, const Cell& cell) {
     w.number(*number);
   } else if (const auto* text = std::get_if<std::string>(&cell)) {
     w.text(*text);
+  } else if (const auto* list = std::get_if<JsonList>(&cell)) {
+    w.array(1);
+    w.text(list->json);
   } else {
     w.array(0);  // our CBOR has no null
   }
@@ -28,8 +31,8 @@ Cell get_cell(cbor::Reader& r) {
     case cbor::Type::kText:
       return std::string(r.text());
     default:
-      r.array_of(0);
-      return {};
+      if (r.array() == 0) return {};
+      return JsonList{std::string(r.text())};
   }
 }
 
@@ -59,13 +62,6 @@ std::vector<std::vector<Cell>> get_rows(cbor::Reader& r) {
     for (uint64_t m = r.array(); m > 0; --m) row.push_back(get_cell(r));
   }
   return rows;
-}
-
-std::string json_of(const Cell& cell) {
-  if (const auto* integer = std::get_if<int64_t>(&cell)) return to_json(Field(*integer));
-  if (const auto* number = std::get_if<double>(&cell)) return to_json(Field(*number));
-  if (const auto* text = std::get_if<std::string>(&cell)) return to_json(Field(*text));
-  return "null";
 }
 
 /// Columns of table_row that have a place of their own; every other one goes into `point`.

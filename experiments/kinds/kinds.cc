@@ -37,9 +37,15 @@ Cell to_cell(const Field& field) {
     Cell operator()(int64_t value) const { return value; }
     Cell operator()(double value) const { return value; }
     Cell operator()(const std::string& value) const { return value; }
-    Cell operator()(const std::vector<int64_t>& value) const { return to_json(Field(value)); }
-    Cell operator()(const std::vector<double>& value) const { return to_json(Field(value)); }
-    Cell operator()(const std::vector<std::string>& value) const { return to_json(Field(value)); }
+    Cell operator()(const std::vector<int64_t>& value) const {
+      return JsonList{to_json(Field(value))};
+    }
+    Cell operator()(const std::vector<double>& value) const {
+      return JsonList{to_json(Field(value))};
+    }
+    Cell operator()(const std::vector<std::string>& value) const {
+      return JsonList{to_json(Field(value))};
+    }
   };
   return std::visit(Visitor{}, field);
 }

@@ -69,8 +69,8 @@ TEST(Kinds, AShardOfAnUnknownKindIsRefused) {
   ASSERT_EQ(arrays(shard).size(), 1u);
 }
 
-TEST(Kinds, ListsBecomeTextInTables) {
-  EXPECT_EQ(to_cell(std::vector<double>{0.1, 1}), Cell(std::string("[0.1, 1]")));
+TEST(Kinds, ListsStayListsInTables) {
+  EXPECT_EQ(to_cell(std::vector<double>{0.1, 1}), Cell(JsonList{"[0.1, 1]"}));
   EXPECT_EQ(to_cell(true), Cell(int64_t{1}));
   EXPECT_EQ(to_cell(std::string("a")), Cell(std::string("a")));
 }

@@ -80,8 +80,7 @@ void add_diagnostics(Table& table, const Point& point, const Cells& cells) {
 std::string describe(const Point& point) {
   std::string text;
   for (const auto& name : point.column_order) {
-    const Cell cell = to_cell(point.columns.at(name));
-    const auto* words = std::get_if<std::string>(&cell);
+    const auto* words = std::get_if<std::string>(&point.columns.at(name));
     text += (text.empty() ? "" : ", ") + name + " = " +
             (words != nullptr ? *words : to_json(point.columns.at(name)));
   }
