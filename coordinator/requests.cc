@@ -359,7 +359,7 @@ std::string Loop::results(const std::string& text, const std::string& stage) {
     if (!stage.empty() && stage_row.name != stage) continue;
     named = true;
     const auto& live = sweep->stages[static_cast<size_t>(stage_row.number)];
-    if (auto table = store_.table(stage_row.id); table && live.phase == Phase::kEnded) {
+    if (auto table = stored_table(store_, stage_row.id); table && live.phase == Phase::kEnded) {
       found.push_back(std::move(*table));
     } else if (sweep->plan && live.phase == Phase::kOpen) {
       found.push_back(aggregate(store_, stage_row, sweep->plan->stages[live.number]));

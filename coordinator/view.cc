@@ -239,6 +239,19 @@ void apply_records(experiments::Sweep& sweep, const std::vector<Store::Binding>&
   }
 }
 
+std::optional<Table> stored_table(const Store& store, store::StageId stage) {
+  auto table = store.table(stage);
+  if (!table) return table;
+  const auto* kind = experiments::find_kind(table->kind);
+  const int64_t version = table->numerics_version;
+  if (kind == nullptr || version == kind->numerics_version) return table;
+  table->warnings.push_back(
+      "computed by " + (version == 0 ? "an older version" : "version " + std::to_string(version)) +
+      " of " + table->kind + ", now " + std::to_string(kind->numerics_version) +
+      ": submit the spec again");
+  return table;
+}
+
 std::vector<Table> tables(const Store& store, store::SweepId id, const std::string& stage) {
   const auto sweep = store.sweep(id);
   if (!sweep) throw Error("there is no sweep " + std::to_string(id));
@@ -254,7 +267,7 @@ std::vector<Table> tables(const Store& store, store::SweepId id, const std::stri
   std::vector<Table> found;
   for (size_t i = 0; i < rows.size(); ++i) {
     const auto& row = rows[i];
-    auto table = store.table(row.id);
+    auto table = stored_table(store, row.id);
     const bool wanted = stage.empty() || row.name == stage;
     if (!table && wanted && store.n_planned(row.id) > 0 && row.kind != "noop") {
       if (!prepared) {

@@ -63,6 +63,10 @@ Table aggregate(const store::Store& store, const store::StageRow& row,
 void apply_records(experiments::Sweep& sweep, const std::vector<store::Store::Binding>& bindings,
                    const std::vector<store::StageRow>& rows);
 
+/// The table of a finished stage as it was stored, with a warning where its kind has moved to
+/// another numerics version since.
+std::optional<Table> stored_table(const store::Store& store, store::StageId stage);
+
 /// The tables of a sweep, in stage order; `stage` "" means all, else that one (Error naming the
 /// stages there are). Finished stages come from the database; one that is under way is aggregated
 /// from the results that are there (its spec's models and datasets are read for that); one that has

@@ -31,6 +31,7 @@ using Cell = std::variant<std::monostate, int64_t, double, std::string, JsonList
 struct Table {
   std::string stage;
   std::string kind;
+  int64_t numerics_version = 0;  // of the kind, when it was made; 0: unknown, so an older one
   std::vector<std::string> columns;
   std::vector<std::vector<Cell>> rows;
   std::vector<std::string> diagnostic_columns;

@@ -221,6 +221,54 @@ TEST(Store, ATableComesBackByteForByteAndAsRows) {
   EXPECT_EQ(store.query("SELECT * FROM attempts", 5).rows.size(), 0u);
 }
 
+/// A table of one row, with a list among its cells.
+Table table_of(const std::string& stage, double value) {
+  return {.stage = stage,
+          .kind = "head_importance",
+          .numerics_version = 3,
+          .columns = {"layer", "head", "value", "n", "mask_probs"},
+          .rows = {{int64_t{0}, int64_t{1}, value, int64_t{4}, JsonList{"[0.5, 0.9]"}}},
+          .diagnostic_columns = {"n_missing"},
+          .diagnostics = {{int64_t{0}}},
+          .warnings = {}};
+}
+
+TEST(Store, ListsOfATableStayLists) {
+  Store store = Store::in_memory();
+  const StageId stage = plan(store, 1);
+  const Table table = table_of("importance", 1);
+  store.transaction([&] { store.put_table(stage, table); });
+  EXPECT_EQ(store.table(stage)->rows, table.rows);
+  EXPECT_EQ(store.table(stage)->numerics_version, 3);
+  const auto answer =
+      store.query("SELECT json_extract(point, '$.mask_probs[1]') FROM head_importance", 5);
+  EXPECT_EQ(answer.rows.at(0).at(0), Cell(0.9));
+}
+
+TEST_F(StoreTest, ATableOfTheFirstReleaseIsReadAndItsVersionUnknown) {
+  StageId stage = 0;
+  const Table table = table_of("importance", 1);
+  {
+    Store store = Store::open(directory);
+    stage = plan(store, 1);
+    store.transaction([&] { store.put_table(stage, table); });
+  }
+  // It had one item less, at the end.
+  sqlite3* raw = nullptr;
+  sqlite3_open((directory + "/" + kFileName).c_str(), &raw);
+  ASSERT_EQ(sqlite3_exec(raw,
+                         "UPDATE stage_table SET data = CAST(x'87' || "
+                         "substr(data, 2, length(data) - 2) AS BLOB)",
+                         nullptr, nullptr, nullptr),
+            SQLITE_OK);
+  sqlite3_close(raw);
+  const Store store = Store::open(directory);
+  const auto read = store.table(stage);
+  ASSERT_TRUE(read.has_value());
+  EXPECT_EQ(read->rows, table.rows);
+  EXPECT_EQ(read->numerics_version, 0);
+}
+
 TEST(Store, AFailedTransactionLeavesNothing) {
   Store store = Store::in_memory();
   plan(store, 1);

@@ -98,7 +98,7 @@ std::string point_json(const std::vector<std::string>& columns, const std::vecto
 
 void Store::put_table(StageId stage, const Table& table) {
   cbor::Writer w;
-  w.array(7);
+  w.array(8);
   w.text(table.stage);
   w.text(table.kind);
   put(w, table.columns);
@@ -106,6 +106,7 @@ void Store::put_table(StageId stage, const Table& table) {
   put(w, table.diagnostic_columns);
   put(w, table.diagnostics);
   put(w, table.warnings);
+  w.integer(table.numerics_version);
   impl_
       ->writing(
           "INSERT INTO stage_table VALUES (?, ?) ON CONFLICT DO UPDATE SET data = excluded.data")
@@ -159,7 +160,8 @@ std::optional<Table> Store::table(StageId stage) const {
   auto statement = impl_->prepared("SELECT data FROM stage_table WHERE stage = ?");
   if (!statement->bind(stage).step()) return std::nullopt;
   cbor::Reader r(statement->blob(0), "the table of a stage");
-  r.array_of(7);
+  const uint64_t n_items = r.array();
+  if (n_items != 7 && n_items != 8) r.fail("a table of another version");
   Table table;
   table.stage = r.text();
   table.kind = r.text();
@@ -168,6 +170,7 @@ std::optional<Table> Store::table(StageId stage) const {
   table.diagnostic_columns = get_texts(r);
   table.diagnostics = get_rows(r);
   table.warnings = get_texts(r);
+  if (n_items == 8) table.numerics_version = r.integer();  // absent before database version 3
   r.end();
   return table;
 }
