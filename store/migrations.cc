@@ -80,7 +80,44 @@ CREATE VIEW attempts AS
 // The stage alone holds a micro-batch.
 constexpr const char* kSecond = "ALTER TABLE binding DROP COLUMN micro_batch;";
 
-constexpr const char* kMigrations[] = {kFirst, kSecond};
+// `latest`: of the sweeps of one name, the newest that has rows of that stage in the view.
+constexpr const char* kThird = R"sql(
+DROP VIEW head_importance;
+DROP VIEW scores;
+DROP VIEW diagnostics;
+DROP VIEW shards;
+CREATE VIEW latest_table AS
+  SELECT max(stage.id) AS stage FROM stage_table t JOIN stage ON stage.id = t.stage JOIN sweep ON sweep.id = stage.sweep
+  GROUP BY sweep.name, stage.name;
+CREATE VIEW latest_plan AS
+  SELECT max(stage.id) AS stage FROM stage JOIN sweep ON sweep.id = stage.sweep
+  WHERE EXISTS (SELECT 1 FROM stage_shard s WHERE s.stage = stage.id) GROUP BY sweep.name, stage.name;
+CREATE VIEW head_importance AS
+  SELECT sweep.id AS sweep, sweep.name AS sweep_name, stage.id IN (SELECT stage FROM latest_table) AS latest, stage.name AS stage,
+         r.layer, r.head, r.mask_prob, r.value, r.se, r.n, r.model, r.dataset, r.point
+  FROM table_row r JOIN stage ON stage.id = r.stage JOIN sweep ON sweep.id = stage.sweep
+  WHERE stage.kind = 'head_importance';
+CREATE VIEW scores AS
+  SELECT sweep.id AS sweep, sweep.name AS sweep_name, stage.id IN (SELECT stage FROM latest_table) AS latest, stage.name AS stage,
+         stage.kind, r.metric, r."which", r.k, r.prune_seed, r.value, r.se, r.n, r.model, r.dataset, r.point
+  FROM table_row r JOIN stage ON stage.id = r.stage JOIN sweep ON sweep.id = stage.sweep
+  WHERE stage.kind <> 'head_importance';
+CREATE VIEW diagnostics AS
+  SELECT sweep.id AS sweep, sweep.name AS sweep_name, stage.id IN (SELECT stage FROM latest_table) AS latest, stage.name AS stage,
+         stage.kind, d.n_missing, d.point
+  FROM table_diagnostic d JOIN stage ON stage.id = d.stage JOIN sweep ON sweep.id = stage.sweep;
+CREATE VIEW shards AS
+  SELECT stage.sweep AS sweep, stage.id IN (SELECT stage FROM latest_plan) AS latest, stage.name AS stage, s.number AS shard,
+         lower(hex(shard.key)) AS key, tag.text AS tag,
+         CASE WHEN r.hash IS NOT NULL THEN 'done' WHEN q.shard IS NOT NULL THEN 'quarantined' ELSE 'open' END AS state,
+         (SELECT count(*) FROM attempt a WHERE a.shard = s.shard) AS attempts,
+         CASE WHEN w.name <> '' THEN w.name ELSE w.public_key END AS worker, r.device, r.seconds, lower(hex(r.hash)) AS hash, q.evidence
+  FROM stage_shard s JOIN stage ON stage.id = s.stage JOIN shard ON shard.id = s.shard JOIN tag ON tag.id = s.tag
+  LEFT JOIN result r ON r.shard = s.shard AND (r.tag = s.tag OR (tag.text = 'any' AND r.number = 0))
+  LEFT JOIN worker w ON w.id = r.worker LEFT JOIN quarantine q ON q.shard = s.shard;
+)sql";
+
+constexpr const char* kMigrations[] = {kFirst, kSecond, kThird};
 
 bool empty(Connection& connection) {
   Statement statement(connection.raw(), "SELECT count(*) FROM sqlite_schema", connection.path());

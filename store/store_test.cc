@@ -16,6 +16,7 @@
 #include <thread>
 
 #include "schemas/error.h"
+#include "store/migrations.h"
 
 namespace headcount::store {
 namespace {
@@ -267,6 +268,40 @@ TEST_F(StoreTest, ATableOfTheFirstReleaseIsReadAndItsVersionUnknown) {
   ASSERT_TRUE(read.has_value());
   EXPECT_EQ(read->rows, table.rows);
   EXPECT_EQ(read->numerics_version, 0);
+}
+
+TEST_F(StoreTest, ADatabaseOfTheSecondVersionIsBroughtUpToDate) {
+  fs::create_directory(directory + "/old");
+  sqlite3* raw = nullptr;
+  sqlite3_open((directory + "/old/" + kFileName).c_str(), &raw);
+  const std::string old = "PRAGMA application_id = " + std::to_string(kApplicationId) + ";" +
+                          migrations()[0] + migrations()[1] + "PRAGMA user_version = 2;";
+  ASSERT_EQ(sqlite3_exec(raw, old.c_str(), nullptr, nullptr, nullptr), SQLITE_OK);
+  sqlite3_close(raw);
+  Store store = Store::open(directory + "/old");
+  const StageId stage = plan(store, 1);
+  store.transaction([&] { store.put_table(stage, table_of("importance", 1)); });
+  EXPECT_EQ(store.query("SELECT * FROM head_importance WHERE latest", 5).rows.size(), 1u);
+}
+
+TEST(Store, ViewsTellTheLatestOfSweepsOfOneName) {
+  Store store = Store::in_memory();
+  const StageId first = plan(store, 1), second = plan(store, 1), third = plan(store, 1);
+  store.transaction([&] {
+    store.put_table(first, table_of("importance", 1));
+    store.put_table(second, table_of("importance", 2));
+  });
+  for (const char* view : {"head_importance", "diagnostics"}) {
+    const auto latest =
+        store.query("SELECT sweep FROM " + std::string(view) + " WHERE latest ORDER BY sweep", 5);
+    ASSERT_EQ(latest.rows.size(), 1u) << view;
+    EXPECT_EQ(latest.rows[0][0], Cell(int64_t{2}));
+  }
+  EXPECT_EQ(store.query("SELECT value FROM head_importance", 5).rows.size(), 2u);
+  EXPECT_EQ(store.query("SELECT latest FROM scores", 5).rows.size(), 0u);
+  const auto planned = store.query("SELECT sweep FROM shards WHERE latest", 5);
+  ASSERT_EQ(planned.rows.size(), 1u);
+  EXPECT_EQ(planned.rows[0][0], Cell(third));  // the only stage of its sweep
 }
 
 TEST(Store, AFailedTransactionLeavesNothing) {
