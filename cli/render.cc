@@ -41,9 +41,23 @@ std::string markdown_row(const std::vector<std::string>& texts) {
   return line + "\n";
 }
 
+std::string latex_text(const std::string& text) {
+  std::string out;
+  for (const char c : text) {
+    if (c == '\\') {
+      out += "\\textbackslash{}";
+    } else if (c == '~' || c == '^') {
+      out += std::string("\\") + c + "{}";
+    } else {
+      out += escaped({c}, "_%&#${}", "\\");
+    }
+  }
+  return out;
+}
+
 std::string latex_row(const std::vector<std::string>& texts) {
   std::string line;
-  for (const auto& text : texts) line += (line.empty() ? "" : " & ") + escaped(text, "_%&#$", "\\");
+  for (const auto& text : texts) line += (line.empty() ? "" : " & ") + latex_text(text);
   return line + " \\\\\n";
 }
 
@@ -107,7 +121,9 @@ std::string one(const Table& table, Format format) {
     case Format::kLatex:
       out = "% " + table.stage + " (" + table.kind + ")\n" + latex(table.columns, table.rows);
       if (!table.diagnostics.empty()) out += latex(table.diagnostic_columns, table.diagnostics);
-      for (const auto& warning : table.warnings) out += "% warning: " + warning + "\n";
+      for (const auto& warning : table.warnings) {
+        out += "\n\\noindent Warning: " + latex_text(warning) + ".\n";
+      }
       return out;
     case Format::kCsv:
       return csv(table);

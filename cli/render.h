@@ -18,8 +18,9 @@ enum class Format { kText, kMarkdown, kLatex, kCsv, kJson };
 std::optional<Format> format_of(std::string_view name);
 
 /// All tables, in their order. Markdown, LaTeX and CSV hold every row of the table; CSV puts a
-/// `stage` column first and one header line per stage, an empty line between stages. Text ends
-/// every table with its diagnostics and warnings.
+/// `stage` column first and one header line per stage, an empty line between stages, and no
+/// warnings (warn_aside has them). Text ends every table with its diagnostics and warnings,
+/// Markdown and LaTeX end it with visible lines of them.
 std::string render(const std::vector<Table>& tables, Format format);
 
 /// A number as people read it: `digits` significant digits, no exponent between 1e-4 and 1e6.

@@ -197,6 +197,21 @@ TEST(Render, MarkdownAndLatexEscapeAndHoldEveryRow) {
   EXPECT_THAT(latex, HasSubstr("1 & 1 & 0.2500 & 0.3000 &  & 64 & mha\\_1 \\\\\n"));
 }
 
+TEST(Render, WarningsAreVisibleInEveryFormat) {
+  Table table = importance();
+  table.warnings = {"step_difference of {50 %} \\ a^b", "more"};
+  EXPECT_THAT(render({table}, Format::kMarkdown), HasSubstr("\nWarning: more.\n"));
+  EXPECT_THAT(render({table}, Format::kLatex),
+              HasSubstr("\\end{tabular}\n\n\\noindent Warning: step\\_difference of \\{50 \\%\\} "
+                        "\\textbackslash{} a\\^{}b.\n\n\\noindent Warning: more.\n"));
+  EXPECT_THAT(render({table}, Format::kJson), HasSubstr("\"more\"]"));
+  EXPECT_THAT(render({table}, Format::kCsv), Not(HasSubstr("more")));
+  testing::internal::CaptureStderr();
+  warn_aside({table});
+  EXPECT_THAT(testing::internal::GetCapturedStderr(),
+              HasSubstr("warning: stage importance: more\n"));
+}
+
 TEST(Render, ListsAreTheirTextButInJson) {
   Table table = importance();
   for (auto& row : table.rows) row.back() = JsonList{"[0, 3]"};

@@ -27,7 +27,9 @@ struct Options {
 int results(const Session& session, const Options& options) {
   const std::vector<Table> tables = tables_of(session.common, options.id, options.stage);
   if (session.common.quiet()) return kOk;
-  emit(session.common, render(tables, *format_of(session.common.format)));
+  const Format format = *format_of(session.common.format);
+  emit(session.common, render(tables, format));
+  if (format == Format::kCsv) warn_aside(tables);
   return kOk;
 }
 
@@ -58,6 +60,7 @@ int export_stage(const Session& session, const Options& options) {
   const auto format = export_format_of(options.export_format);
   write_file(common.output,
              export_table(tables.at(0), chosen_point(options.where), provenance, *format));
+  warn_aside(tables);
   return kOk;
 }
 

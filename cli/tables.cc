@@ -107,6 +107,14 @@ std::vector<Table> tables_of(const Common& common, const std::string& id,
   return coordinator::tables(store, coordinator::find_sweep(store, id).id, stage);
 }
 
+void warn_aside(const std::vector<Table>& tables) {
+  for (const Table& table : tables) {
+    for (const std::string& warning : table.warnings) {
+      std::cerr << "warning: stage " << table.stage << ": " << warning << "\n";
+    }
+  }
+}
+
 int show_outcome(const Common& common, const Waited& waited, const std::string& id) {
   const Json status = Json::parse(waited.status_json);
   int64_t missing = 0;
@@ -120,7 +128,9 @@ int show_outcome(const Common& common, const Waited& waited, const std::string& 
   const bool whole = waited.state == "finished" && missing == 0;
   if (!common.quiet()) {
     const std::vector<Table> tables = tables_of(common, id, "");
-    emit(common, render(tables, format_of(common.format).value_or(Format::kText)));
+    const Format format = format_of(common.format).value_or(Format::kText);
+    emit(common, render(tables, format));
+    if (format == Format::kCsv) warn_aside(tables);
   }
   if (!whole) {
     std::cerr << "sweep " << id << " is " << waited.state;

@@ -31,6 +31,9 @@ std::vector<Table> tables_of(const Common& common, const std::string& id, const 
 /// to_json(tables) read back. Throws Error for anything else.
 std::vector<Table> tables_from_json(const std::string& json);
 
+/// The tables' warnings on stderr, for formats that have no place for them.
+void warn_aside(const std::vector<Table>& tables);
+
 /// Prints the tables in --format and returns the exit status: kOk for a finished sweep without a
 /// missing shard, else kFailed with the reasons on stderr.
 int show_outcome(const Common& common, const Waited& waited, const std::string& id);
