@@ -64,6 +64,18 @@ TEST(Render, HeadScoresAreAMapTheStrongestHeadsAndTheResidual) {
   EXPECT_THAT(text, HasSubstr("warning: 3 of 64 rows are missing\n"));
 }
 
+TEST(Render, HeadsWithinTwoStandardErrorsOfZeroAreDrawnLow) {
+  Table table = importance();
+  EXPECT_THAT(render({table}, Format::kText), Not(HasSubstr("▁")));
+  table.rows[0][4] = 1.5;   // 2.0 ± 1.5
+  table.rows[1][4] = 0.61;  // -1.2 ± 0.61
+  const std::string text = render({table}, Format::kText);
+  EXPECT_THAT(text, HasSubstr("  layer  0  ▄ -▃\n"));
+  EXPECT_THAT(text, HasSubstr("  layer  1  ·  ░\n"));
+  EXPECT_THAT(text,
+              HasSubstr("  ▁ ▂ ▃ ▄ as ░ ▒ ▓ █, but less than two standard errors from zero\n"));
+}
+
 TEST(Render, SeveralPointsAreComparedByHowFarToTrustThem) {
   Table table = importance();
   auto more = table.rows;

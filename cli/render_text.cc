@@ -110,12 +110,14 @@ const Cell& diagnostic(const Table& table, const Cells& row, const std::string& 
 
 // ---- head_importance
 
-const char* shade(double share) {
+/// A full block's shade; where `dim`, a low block of that rank.
+const char* shade(double share, bool dim) {
   constexpr std::array<const char*, 5> kShades = {"·", "░", "▒", "▓", "█"};
+  constexpr std::array<const char*, 5> kDim = {"·", "▁", "▂", "▃", "▄"};
   const std::array<double, 4> limits = {0.05, 0.25, 0.5, 0.75};
   const auto above =
       std::count_if(limits.begin(), limits.end(), [&](double limit) { return share >= limit; });
-  return kShades[static_cast<size_t>(above)];
+  return (dim ? kDim : kShades)[static_cast<size_t>(above)];
 }
 
 /// Rows of one mask probability (null: the mean over all), that have a value.
@@ -128,13 +130,22 @@ std::vector<const Cells*> heads_at(const Table& table, const Group& group, const
   return heads;
 }
 
+/// Layers x heads. A head whose value is less than two standard errors from zero is drawn low; one
+/// without a standard error is not.
 std::string head_map(const Table& table, const std::vector<const Cells*>& heads) {
-  std::map<int64_t, std::map<int64_t, double>> layers;
+  struct Head {
+    double value = 0;
+    bool dim = false;
+  };
+  std::map<int64_t, std::map<int64_t, Head>> layers;
+  bool any_dim = false;
   double largest = 0;
   int64_t n_heads = 0;
   for (const Cells* row : heads) {
     const double value = *number(at(table, *row, "value"));
-    layers[integer((*row)[0])][integer((*row)[1])] = value;
+    const bool dim = std::abs(value) < 2 * number(at(table, *row, "se")).value_or(0);
+    layers[integer((*row)[0])][integer((*row)[1])] = {value, dim};
+    any_dim = any_dim || dim;
     largest = std::max(largest, std::abs(value));
     n_heads = std::max(n_heads, integer((*row)[1]) + 1);
   }
@@ -146,13 +157,15 @@ std::string head_map(const Table& table, const std::vector<const Cells*>& heads)
   for (const auto& [layer, values] : layers) {
     const std::string name = std::to_string(layer);
     out += "\nlayer " + std::string(name.size() < 2 ? 1 : 0, ' ') + name;
-    for (const auto& [head, value] : values) {
-      const std::string cell = largest > 0 ? shade(std::abs(value) / largest) : "·";
-      out += " " + std::string(value < 0 && std::abs(value) >= 0.05 * largest ? "-" : " ") + cell;
+    for (const auto& [head, one] : values) {
+      const double size = std::abs(one.value);
+      out += one.value < 0 && size >= 0.05 * largest ? " -" : "  ";
+      out += largest > 0 ? shade(size / largest, one.dim) : "·";
     }
   }
   return out + "\n· < 5 %  ░ < 25 %  ▒ < 50 %  ▓ < 75 %  █ of the largest, " + readable(largest) +
-         " nats; - lowers the likelihood\n";
+         " nats; - lowers the likelihood\n" +
+         (any_dim ? "▁ ▂ ▃ ▄ as ░ ▒ ▓ █, but less than two standard errors from zero\n" : "");
 }
 
 /// The strongest heads with their errors, their values per mask probability beside them.
