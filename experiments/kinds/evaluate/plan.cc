@@ -17,9 +17,13 @@ std::span<const ParamInfo> params() {
       {.name = "metrics",
        .type = ParamType::kTexts,
        .choices = {"loss", "perplexity", "exact_match", "accuracy", "f1"},
-       .meaning = "What is measured. Absent: all that the rows can answer (loss and perplexity: "
-                  "labels or a masked "
-                  "span; exact_match: a masked span; accuracy and f1: choices).",
+       .meaning =
+           "What is measured. Absent: all that the rows can answer (loss and perplexity: "
+           "labels or a masked "
+           "span; exact_match: a masked span; accuracy and f1: choices). exact_match has the "
+           "whole span masked at first. Choices of one token are asked of a masked model "
+           "with that one position masked and the rest of the row in sight: of addition, "
+           "the other four digits of the answer.",
        .example = "[\"accuracy\", \"f1\"]"},
       {.name = "mask_probs",
        .type = ParamType::kNumbers,
