@@ -197,37 +197,60 @@ std::string strongest(const Table& table, const Group& group, std::vector<const 
   return aligned(lines);
 }
 
-std::string trust(const Table& table, const Cells& row) {
-  const auto share = [&](const std::string& name) {
-    return percent(number(diagnostic(table, row, name)));
-  };
-  return "completeness residual " + share("residual_mean") + " of the mean, " +
-         share("residual_p95") + " at the 95th percentile of rows; step difference " +
-         share("step_difference") + "; " + cell_text(diagnostic(table, row, "unconverged")) +
-         " rows unconverged, " + cell_text(diagnostic(table, row, "n_missing")) + " missing\n";
-}
+/// What the diagnostics of head scores say of how far to trust them, in the order to read it. An
+/// older table lacks some and has others.
+struct TrustColumn {
+  const char *name, *head;
+  bool share;  // in percent
+};
+constexpr std::array<TrustColumn, 10> kTrust = {{{"audit", "audit", true},
+                                                 {"step_difference", "step difference", true},
+                                                 {"moving", "moving", true},
+                                                 {"gap_p95", "gap p95", false},
+                                                 {"residual_p95", "residual p95", true},
+                                                 {"residual_mean", "residual", true},
+                                                 {"unconverged", "unconverged", false},
+                                                 {"evaluations_mean", "gradients", false},
+                                                 {"evaluations_max", "largest", false},
+                                                 {"n_missing", "missing", false}}};
 
 /// One line a point: what a grid of steps and paths is read for.
-std::string trust_of_all(const Table& table) {
-  const std::vector<std::string> shares = {"residual_mean", "residual_p95", "step_difference"};
-  const size_t first = column(table.diagnostic_columns, shares.front());
-  Lines lines = {{table.diagnostic_columns.begin(),
-                  table.diagnostic_columns.begin() + static_cast<ptrdiff_t>(first)}};
-  lines[0].insert(lines[0].end(),
-                  {"residual", "residual p95", "step difference", "unconverged", "missing"});
+std::string trust(const Table& table) {
+  const auto& columns = table.diagnostic_columns;
+  const auto place = [&](const char* name) {
+    return static_cast<size_t>(std::find(columns.begin(), columns.end(), name) - columns.begin());
+  };
+  size_t first = columns.size();
+  for (const TrustColumn& one : kTrust) first = std::min(first, place(one.name));
+  Lines lines = {{columns.begin(), columns.begin() + static_cast<ptrdiff_t>(first)}};
   for (const Cells& row : table.diagnostics) {
     std::vector<std::string> line;
     for (size_t i = 0; i < first; ++i) line.push_back(cell_text(row[i]));
-    for (const auto& name : shares) line.push_back(percent(number(diagnostic(table, row, name))));
-    for (const char* name : {"unconverged", "n_missing"}) {
-      line.push_back(cell_text(diagnostic(table, row, name)));
-    }
     lines.push_back(line);
   }
-  return "how far to trust each point: completeness residual of the mean and at the 95th "
-         "percentile "
-         "of rows,\nchange of the vector between half the steps and all\n" +
-         indented(aligned(lines));
+  std::set<std::string> shown;
+  for (const TrustColumn& one : kTrust) {
+    const size_t at = place(one.name);
+    const auto has = [&](const Cells& row) { return number(row[at]).has_value(); };
+    if (at == columns.size() ||
+        std::none_of(table.diagnostics.begin(), table.diagnostics.end(), has))
+      continue;
+    shown.insert(one.name);
+    lines[0].emplace_back(one.head);
+    for (size_t i = 0; i < table.diagnostics.size(); ++i) {
+      const Cell& cell = table.diagnostics[i][at];
+      lines[i + 1].push_back(one.share ? percent(number(cell)) : cell_text(cell));
+    }
+  }
+  std::string legend = "how far to trust each point";
+  const auto explain = [&](const char* name, const std::string& words) {
+    if (shown.count(name) > 0) legend += words;
+  };
+  explain("audit", "; audit: change of the mean vector by half the intervals, a row in sixteen");
+  explain("step_difference", "; step difference: change of the mean vector from half the steps");
+  explain("moving", ";\nmoving: share of a row's |IG| that changes with it");
+  explain("gap_p95", "; gap: |sum - change of J|, nats, residual: over the change or 1 nat");
+  return legend + "\n" + indented(aligned(lines));
 }
 
 std::string head_importance(const Table& table) {
@@ -240,12 +263,10 @@ std::string head_importance(const Table& table) {
       text = "n = " + cell_text(at(table, *heads.front(), "n")) +
              " rows; J = -loss in nats, positive: the head raises it\n" + head_map(table, heads) +
              strongest(table, group, heads, all.size() > 2 ? 5 : 10);
-      if (all.size() == 1 && !group.diagnostics.empty())
-        text += trust(table, *group.diagnostics[0]);
     }
     out += point_text(table, group) + "\n" + indented(text) + "\n";
   }
-  if (all.size() > 1) out += trust_of_all(table);
+  if (!table.diagnostics.empty()) out += trust(table);
   return out;
 }
 

@@ -4,7 +4,9 @@
 #include <limits>
 #include <map>
 
+#include "experiments/kinds/table_rows.h"
 #include "experiments/sweep.h"
+#include "experiments/trust.h"
 #include "schemas/error.h"
 
 namespace headcount::experiments {
@@ -70,6 +72,19 @@ std::vector<double> layer_major(const std::vector<HeadValue>& heads, const model
   return values;
 }
 
+/// What the table holds against the scores of one of its points, and which point that is.
+std::string distrust_of(const Table& table, const Point& point, const PointKey& key) {
+  for (const auto& row : table.diagnostics) {
+    PointKey its_key;
+    for (const auto& name : point.column_order)
+      its_key.push_back(key_cell(row[column(table.diagnostic_columns, name)]));
+    if (its_key != key) continue;
+    const std::string reasons = distrust(table, row);
+    return reasons.empty() ? "" : describe(point) + " are not settled: " + reasons;
+  }
+  return "";
+}
+
 }  // namespace
 
 void attach_scores(Sweep& sweep, int stage, const Table& input) {
@@ -87,6 +102,7 @@ void attach_scores(Sweep& sweep, int stage, const Table& input) {
     Point& point = reader.points[i];
     HC_CHECK(point.scores.has_value());
     const auto of_point = found == heads.end() ? std::vector<HeadValue>{} : found->second;
+    point.scores->distrust = distrust_of(input, read, key);
     point.scores->value = layer_major(of_point, read.model->config, &HeadValue::value);
     if (has_signed_mean(input)) {
       point.scores->signed_mean =

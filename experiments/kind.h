@@ -39,6 +39,8 @@ struct Scores {
   /// What `value` would be without the stage's view: breaks ties of value. Empty where the table
   /// does not say (it has no column signed_mean).
   std::vector<double> signed_mean = {};
+  /// "model = mha, ig_steps = 8 are not settled: ..." (experiments/trust.h); empty: they are.
+  std::string distrust = {};
   const datasets::Dataset* dataset = nullptr;  // they were made from: for the overlap warnings
   Fields values;  // that point's parameters (mask_probs, mask_samples ...)
 };

@@ -43,7 +43,7 @@ class Widest {
 /// only in computing.
 int64_t most_samples(const Shard& shard, int64_t micro_batch) {
   const Passes all = passes(shard);
-  if (all.at_least) return micro_batch;
+  if (all.uncertain()) return micro_batch;
   return std::min(micro_batch, std::max<int64_t>(1, all.forward));
 }
 

@@ -33,7 +33,7 @@ Evaluations evaluations(const head_importance::Params& params) {
     case Quadrature::kTrapezoid:
       return {k - 1, 2, 0};
     case Quadrature::kAdaptive:
-      return {2 * k - 1, 2, 0};
+      return {head_importance::expected_evaluations(params) - 2, 2, 0};
     case Quadrature::kMidpoint:
     case Quadrature::kGaussLegendre:
       return {k + half, 0, 2};
@@ -44,11 +44,18 @@ Evaluations evaluations(const head_importance::Params& params) {
 Passes importance_passes(const Shard& shard) {
   const auto params = head_importance::params_of(shard);
   const Evaluations each = evaluations(params);
+  // The audit of one row takes as many inside its paths again.
+  const auto audited = params.adaptive() ? 1 : 0;
   const auto n_rows = static_cast<int64_t>(shard.rows.size());
-  const int64_t gradients = n_rows * (each.inside * params.path_count + each.at_ends);
-  return {.forward = gradients + n_rows * each.scores,
-          .backward = gradients,
-          .at_least = params.quadrature == head_importance::Quadrature::kAdaptive};
+  const auto gradients = [&](int64_t inside) {
+    return (n_rows + audited) * inside * params.path_count + n_rows * each.at_ends;
+  };
+  const int64_t expected = gradients(each.inside);
+  const int64_t most = params.adaptive() ? gradients(params.max_evaluations - 2) : expected;
+  return {.forward = expected + n_rows * each.scores,
+          .backward = expected,
+          .most_forward = most + n_rows * each.scores,
+          .most_backward = most};
 }
 
 /// Causal models read each choice. Masked ones see all choices of one length at once, but a choice
@@ -81,13 +88,15 @@ Passes evaluate_passes(const Shard& shard) {
       ++total.forward;
     }
   }
+  total.most_forward = total.forward;
   return total;
 }
 
 void add(Passes& total, const Passes& more) {
   total.forward += more.forward;
   total.backward += more.backward;
-  total.at_least = total.at_least || more.at_least;
+  total.most_forward += more.most_forward;
+  total.most_backward += more.most_backward;
 }
 
 int64_t count_rows(const Stage& stage) {
@@ -155,7 +164,7 @@ std::optional<int64_t> to_run(const StageSummary& stage) {
 }
 
 Line line_of(const StageSummary& stage) {
-  const std::string mark = stage.passes.at_least ? ">=" : "";
+  const std::string mark = stage.passes.uncertain() ? "~" : "";
   return {stage.name,
           stage.kind,
           std::to_string(stage.n_points),
@@ -165,7 +174,8 @@ Line line_of(const StageSummary& stage) {
           known(stage.n_cached),
           known(to_run(stage)),
           mark + std::to_string(stage.passes.forward),
-          mark + std::to_string(stage.passes.backward)};
+          mark + std::to_string(stage.passes.backward),
+          std::to_string(stage.passes.most_backward)};
 }
 
 /// The sum of all stages; unknown where one is.
@@ -223,7 +233,7 @@ PlanSummary summarize(const Sweep& sweep, const std::function<bool(const ShardKe
 
 std::string to_text(const PlanSummary& summary) {
   std::vector<Line> lines = {{"stage", "kind", "points", "rows", "shards", "unique", "cached",
-                              "to run", "forward", "backward"}};
+                              "to run", "forward", "backward", "at most"}};
   for (const auto& stage : summary.stages) lines.push_back(line_of(stage));
   const StageSummary total = total_of(summary);
   lines.push_back(line_of(total));
@@ -232,7 +242,10 @@ std::string to_text(const PlanSummary& summary) {
   text += "forward, backward: passes of one sequence through a model, of what is to run\n";
   if (!total.n_unique)
     text += "?: known once the stage it reads is complete; passes are of all its shards\n";
-  if (total.passes.at_least) text += ">=: adaptive quadrature goes on until its tolerance is met\n";
+  if (total.passes.uncertain())
+    text +=
+        "~: adaptive quadrature goes on until its tolerance is met; what the built-in models took "
+        "is expected, at most so many backward passes\n";
   return text;
 }
 
@@ -254,7 +267,8 @@ std::string to_json(const PlanSummary& summary) {
     one["to_run"] = number(to_run(stage));
     one["forward_passes"] = stage.passes.forward;
     one["backward_passes"] = stage.passes.backward;
-    one["at_least"] = stage.passes.at_least;
+    one["forward_passes_at_most"] = stage.passes.most_forward;
+    one["backward_passes_at_most"] = stage.passes.most_backward;
     stages.push_back(std::move(one));
   }
   Json all;

@@ -15,8 +15,9 @@ namespace headcount::experiments {
 /// Passes of one sequence through the model that a shard takes. A gradient is a forward and a
 /// backward pass.
 struct Passes {
-  int64_t forward = 0, backward = 0;
-  bool at_least = false;  // adaptive quadrature: as many as its first halving takes
+  int64_t forward = 0, backward = 0;  // adaptive quadrature: as many as are expected
+  int64_t most_forward = 0, most_backward = 0;
+  bool uncertain() const { return most_forward != forward; }
 };
 
 /// Of a shard of kind head_importance or evaluate; none for noop. Throws Error on a shard no runner
@@ -45,8 +46,8 @@ PlanSummary summarize(const Sweep& sweep, const std::function<bool(const ShardKe
 /// A table for people, a line a stage and one for their sum, and what its marks mean.
 std::string to_text(const PlanSummary& summary);
 /// {"sweep", "stages": [{"name", "kind", "points", "rows", "shards", "unique", "cached", "to_run",
-/// "forward_passes", "backward_passes", "at_least"}]}: unique, cached, to_run null where not known
-/// yet.
+/// "forward_passes", "backward_passes", "forward_passes_at_most", "backward_passes_at_most"}]}:
+/// unique, cached, to_run null where not known yet.
 std::string to_json(const PlanSummary& summary);
 
 }  // namespace headcount::experiments

@@ -23,11 +23,11 @@ struct JsonList {
 /// A cell: null, integer, number, text or list.
 using Cell = std::variant<std::monostate, int64_t, double, std::string, JsonList>;
 
-/// Columns in fixed order, rows in fixed order. For head_importance: layer, head, mask_prob, value,
-/// se, n, then the point's columns; other kinds: metric (head_pruning also which, k, prune_seed),
-/// value, se, n, then the point's columns. `diagnostics` holds one row a point: head_importance:
-/// point columns, residual_mean, residual_p95, step_difference, unconverged, n_missing; other
-/// kinds: point columns, n_missing and their own.
+/// Columns in fixed order, rows in fixed order. For head_importance: layer, head, mask_prob (where
+/// `view` is not the signed mean: signed_mean), value, se, n, then the point's columns; other
+/// kinds: metric (head_pruning also which, k, prune_seed), value, se, low, high (the 95 % interval;
+/// head_pruning also n_orders), n, then the point's columns. `diagnostics` holds one row a point:
+/// its columns, then the kind's own (docs/numbers.md), among them n_missing.
 struct Table {
   std::string stage;
   std::string kind;

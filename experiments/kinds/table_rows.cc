@@ -95,6 +95,12 @@ void warn_missing(Table& table, const Point& point, int64_t n_missing) {
                            " rows are missing and left out where " + describe(point));
 }
 
+void warn_distrust(Table& table, const Point& point) {
+  if (!point.scores || point.scores->distrust.empty()) return;
+  warn_once(table,
+            "the scores of stage \"" + point.scores->stage + "\" where " + point.scores->distrust);
+}
+
 void warn_unscored(Table& table, const Point& point) {
   table.warnings.push_back("stage \"" + point.scores->stage +
                            "\" has scores of too few heads where " + describe(point) +

@@ -39,6 +39,9 @@ std::string describe(const Point& point);
 /// Adds the warning that rows are missing, where any is.
 void warn_missing(Table& table, const Point& point, int64_t n_missing);
 
+/// Repeats what speaks against the scores the point reads.
+void warn_distrust(Table& table, const Point& point);
+
 /// Adds the warning that the stage the point reads has too few scores for what it prunes.
 void warn_unscored(Table& table, const Point& point);
 

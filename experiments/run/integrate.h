@@ -31,28 +31,27 @@ struct Integration {
   int64_t n_gates = 0;
   std::vector<std::vector<Path>>
       paths;  // [row][path]; as many paths for every row, one baseline for all
-  Rule rule = Rule::kTrapezoid;
-  int64_t steps = 8;
-  double tol = 1e-3, tol_floor = 1.0;  // adaptive: see Integrals::unconverged
+  Rule rule = Rule::kAdaptive;
+  int64_t steps = 8;                   // adaptive: intervals it starts from
+  double tol = 0.02, tol_floor = 1.0;  // adaptive: see experiments/run/adaptive.h
   int64_t max_evaluations =
       0;  // adaptive: gradients a (row, path) may use, shared end points included
-  int64_t micro_batch = 64;  // samples evaluated together
+  /// Adaptive: the score's rounding error relative to its size (16-bit weights); differences of
+  /// scores smaller than that say nothing.
+  double score_rounding = 0;
+  std::vector<int64_t> audited{};  // adaptive: rows integrated once more, every interval halved
+  int64_t micro_batch = 64;        // samples evaluated together
 };
 
 /// Means over each row's paths, equal weights. All [rows, ...] row-major.
 struct Integrals {
   std::vector<double> ig;       // [rows, n_gates]
-  std::vector<double> ig_half;  // the same with steps / 2; adaptive: one halving before the last;
-                                // empty for odd steps
+  std::vector<double> ig_half;  // fixed rules: the same with steps / 2; empty for odd steps
   std::vector<double> score_one, score_base;  // [rows]
-  /// Adaptive only. The trapezoid of `steps` intervals, all of them halved once; then those
-  /// intervals are halved again whose last halving changed the vector by more than their share of
-  /// what is allowed, until the L2 norm of the change made by every interval's last halving
-  /// together is <= tol * max(|score_one - score_base|, tol_floor); for each (row, path) by itself.
-  /// ig_half is the vector without those last halvings. `unconverged` counts the row's paths for
-  /// which max_evaluations did not reach (then the worst intervals are halved as far as it does);
-  /// `evaluations` counts the gradients spent on the row.
+  /// Adaptive only. `unconverged` counts the row's paths for which max_evaluations did not reach;
+  /// `evaluations` the gradients spent on the row, without those of its audit.
   std::vector<double> unconverged, evaluations;  // [rows]
+  std::vector<double> audit;                     // [audited, n_gates]
 };
 
 /// Evaluates in a fixed order (rows, then their end points, then paths, then t), `micro_batch`

@@ -10,12 +10,14 @@
 namespace headcount::experiments {
 namespace {
 
-double ramp(const Path& path, size_t head, double t) {
+constexpr double kShortestRamp = 1e-6;
+
+double rho(const Path& path, size_t head, double t) {
   if (path.thresholds.empty()) return t;
   const double u = path.thresholds[head];
-  const double rho = path.ramp_width ? (t * (1 + *path.ramp_width) - u) / *path.ramp_width
-                                     : (t - u) / std::max(1 - u, 1e-6);
-  return std::clamp(rho, 0.0, 1.0);
+  const double risen = path.ramp_width ? (t * (1 + *path.ramp_width) - u) / *path.ramp_width
+                                       : (t - u) / std::max(1 - u, kShortestRamp);
+  return std::clamp(risen, 0.0, 1.0);
 }
 
 /// The stratum of path `index` of a block: element `index` of a Fisher-Yates permutation.
@@ -39,9 +41,30 @@ void gates_at(const Path& path, double t, std::span<double> gates) {
     return;
   }
   for (size_t head = 0; head < gates.size(); ++head) {
-    const double rho = ramp(path, head, t);
-    gates[head] = rho >= 1 ? 1.0 : path.baseline + (1 - path.baseline) * rho;
+    const double risen = rho(path, head, t);
+    gates[head] = risen >= 1 ? 1.0 : path.baseline + (1 - path.baseline) * risen;
   }
+}
+
+Ramp ramp_of(const Path& path, size_t head) {
+  if (path.thresholds.empty()) return {};
+  const double u = path.thresholds[head];
+  if (!path.ramp_width) return {.begin = u, .end = u + std::max(1 - u, kShortestRamp)};
+  const double w = *path.ramp_width;
+  return {.begin = u / (1 + w), .end = (u + w) / (1 + w)};
+}
+
+std::vector<double> kinks(const Path& path) {
+  std::vector<double> times;
+  for (size_t head = 0; head < path.thresholds.size(); ++head) {
+    const Ramp ramp = ramp_of(path, head);
+    for (const double t : {ramp.begin, ramp.end}) {
+      if (t > 0 && t < 1) times.push_back(t);
+    }
+  }
+  std::sort(times.begin(), times.end());
+  times.erase(std::unique(times.begin(), times.end()), times.end());
+  return times;
 }
 
 std::vector<double> thresholds(const ThresholdDraw& draw, uint32_t path, int64_t first_head,

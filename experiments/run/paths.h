@@ -25,6 +25,17 @@ struct Path {
 /// Writes the gates at time t, in [0, 1]; `gates` has one element a head.
 void gates_at(const Path& path, double t, std::span<double> gates);
 
+/// When the gate of a head opens: linear from the baseline at `begin` to one at `end`, constant
+/// before and after. `end` may lie behind 1 by rounding; the gate is one at t = 1 all the same.
+struct Ramp {
+  double begin = 0, end = 1;
+};
+Ramp ramp_of(const Path& path, size_t head);
+
+/// The times in (0, 1) at which any ramp begins or ends, ascending, each once: between them the
+/// path is straight.
+std::vector<double> kinks(const Path& path);
+
 /// How the thresholds of one row's paths are drawn.
 struct ThresholdDraw {
   uint64_t seed = 0;

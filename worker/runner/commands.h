@@ -26,6 +26,17 @@ struct RunOptions {
 };
 int run_shards(const RunOptions& options);
 
+/// `quadrature SHARDS`: every row, mask and path of the file's head_importance shards by each rule
+/// and by brute force (experiments/run/brute_force.h); one JSON object. `rules`: "adaptive:TOL" or
+/// "trapezoid:8".
+struct QuadratureOptions {
+  std::string shards;
+  std::vector<std::string> rules, model_paths;
+  double witness_tol = 1e-4;  // how far brute force's last halving may move, times max(|dJ|, floor)
+  ComputeOptions compute;
+};
+int quadrature(const QuadratureOptions& options);
+
 /// `compare A B`: one JSON object; status 1 where the files hold different shards or any array lies
 /// further apart than `tolerance` (mean_relative_l2 of results_file.h).
 struct CompareOptions {

@@ -52,6 +52,7 @@ struct Options {
   ServeOptions serve;
   ComputeOptions serve_compute;
   RunOptions run;
+  QuadratureOptions quadrature;
   CompareOptions compare;
   ProbeOptions probe;
   GenerateOptions generate;
@@ -83,6 +84,32 @@ CLI::App* add_run(CLI::App& app, Options& options) {
       "--model-path", options.run.model_paths,
       "NAME=DIR: where the model the shard file calls NAME is on this machine (repeatable)");
   add_compute(*command, options.run.compute);
+  return command;
+}
+
+CLI::App* add_quadrature(CLI::App& app, Options& options) {
+  QuadratureOptions& quadrature = options.quadrature;
+  CLI::App* command = app.add_subcommand(
+      "quadrature",
+      "How far rules of integration are from brute force on the head_importance shards of a file, "
+      "as `headcount plan SPEC --shards FILE` writes it: per rule, over all rows, masks and paths, "
+      "the worst error in units of its tolerance, the error of the mean vector, the gradients "
+      "spent. One JSON object. Brute force takes some thousand gradients a path.");
+  command->add_option("SHARDS", quadrature.shards, "the shard file")->required();
+  command
+      ->add_option("--rule", quadrature.rules,
+                   "adaptive:TOL, or a fixed rule and its intervals as trapezoid:8 (repeatable)")
+      ->required();
+  command
+      ->add_option("--witness-tol", quadrature.witness_tol,
+                   "brute force goes on until its last halving moves less than this times "
+                   "max(|change of J|, tol_floor)")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option(
+      "--model-path", quadrature.model_paths,
+      "NAME=DIR: where the model the shard file calls NAME is on this machine (repeatable)");
+  add_compute(*command, quadrature.compute);
   return command;
 }
 
@@ -298,6 +325,7 @@ int run_program(int argc, char** argv) {
     status = serve(options.serve);
   });
   add_run(app, options)->callback([&] { status = run_shards(options.run); });
+  add_quadrature(app, options)->callback([&] { status = quadrature(options.quadrature); });
   add_compare(app, options)->callback([&] { status = compare_files(options.compare); });
   add_probe(app, options, "loss",
             "Loss of every row (rows with choices: their log-probabilities), in nats.")

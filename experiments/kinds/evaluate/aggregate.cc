@@ -126,6 +126,7 @@ Table aggregate(const std::string& stage, std::span<const Point> points, const R
     add_diagnostics(table, point, {missing});
     if (!is_scored(point, arm_of(point))) warn_unscored(table, point);
     warn_missing(table, point, missing);
+    warn_distrust(table, point);
     warn_overlap(table, point);
     warn_few_windows(table, point);
   }

@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <cmath>
 #include <string>
+#include <utility>
 
 #include "experiments/kinds/blocks.h"
 #include "experiments/kinds/head_importance/plan.h"
 #include "experiments/kinds/table_rows.h"
 #include "experiments/metrics/moments.h"
 #include "experiments/metrics/statistics.h"
+#include "experiments/trust.h"
 #include "schemas/error.h"
 
 namespace headcount::experiments::head_importance {
@@ -18,18 +20,37 @@ Table aggregate(const std::string& stage, std::span<const Point> points, const R
 namespace {
 
 using Numbers = std::vector<double>;
+/// Changes of J below one nat are no measure of a gap: what tol_floor is by default.
+constexpr double kLeastChange = 1;
+const std::vector<std::string> kDiagnostics = {
+    "audit",       "step_difference",  "moving",          "gap_p95",  "residual_p95",
+    "unconverged", "evaluations_mean", "evaluations_max", "n_missing"};
 using Estimates = std::vector<std::optional<metrics::Estimate>>;
 
 /// A row at one mask probability, or over all of them. While shards are added the numbers are sums
 /// over `n_added` of them.
 struct RowValue {
-  Numbers ig, half;         // by selected head; half empty where the rule has none
-  double score_change = 0;  // J(one) - J(baseline)
+  Numbers ig, half;  // by selected head; half empty where the rule has none
   bool unconverged = false;
   int64_t n_added = 0;
   bool complete = false;
 };
 using Rows = std::vector<RowValue>;
+
+/// One row under one mask, summed over its blocks of paths.
+struct MaskedRow {
+  Numbers ig, refined;  // refined: half the steps (fixed rules), every interval halved (audited)
+  double score_change = 0;  // J(one) - J(baseline)
+  double evaluations = 0;
+};
+
+/// What no mean over rows hides, one number a row and mask; and the audited rows' sums.
+struct Trust {
+  Numbers moving;          // sum |change| / sum |ig|
+  Numbers gaps, shares;    // |sum ig - change of J|: nats, and over max(|change of J|, 1 nat)
+  Numbers evaluations;     // a path
+  Numbers audited, audit;  // by selected head
+};
 
 void add(Numbers& sum, std::span<const double> terms) {
   if (sum.empty()) sum.resize(terms.size());
@@ -46,9 +67,7 @@ void add_shard(std::span<RowValue> rows, const Result& result, const Params& par
     RowValue& value = rows[row];
     add(value.ig, row_of(array(result, "ig"), row));
     if (params.has_half()) add(value.half, row_of(array(result, "ig_half"), row));
-    value.score_change +=
-        array(result, "score_one").data[row] - array(result, "score_base").data[row];
-    if (params.quadrature == Quadrature::kAdaptive) {
+    if (params.adaptive()) {
       value.unconverged = value.unconverged || array(result, "unconverged").data[row] > 0;
     }
     ++value.n_added;
@@ -61,29 +80,84 @@ void finish(RowValue& value, int64_t n_expected) {
   const auto n = static_cast<double>(value.n_added);
   for (double& x : value.ig) x /= n;
   for (double& x : value.half) x /= n;
-  if (value.n_added > 0) value.score_change /= n;
 }
 
-/// The rows of one point, per mask probability (one of them where rows bring their labels).
-std::vector<Rows> gather(const Point& point, size_t p, const ResultOf& result) {
+/// The sum of |change| over that of |reference|; null where the reference is zero.
+std::optional<double> moving_share(const Numbers& from, const Numbers& to) {
+  double change = 0, size = 0;
+  for (size_t i = 0; i < to.size(); ++i) {
+    change += std::abs(to[i] - from[i]);
+    size += std::abs(to[i]);
+  }
+  if (size == 0) return std::nullopt;
+  return change / size;
+}
+
+/// The rows of one block under one mask, from its shards in path order; nothing where one is
+/// missing.
+void add_masked_rows(Trust& trust, std::span<const std::optional<Result>> shards,
+                     const Params& params, size_t audited) {
+  if (!std::all_of(shards.begin(), shards.end(), [](const auto& one) { return one.has_value(); }))
+    return;
+  const auto n_rows = array(*shards.front(), "score_one").data.size();
+  for (size_t row = 0; row < n_rows; ++row) {
+    MaskedRow sum;
+    const bool is_audited = params.adaptive() && row == audited;
+    for (const auto& shard : shards) {
+      add(sum.ig, row_of(array(*shard, "ig"), row));
+      if (params.has_half()) add(sum.refined, row_of(array(*shard, "ig_half"), row));
+      if (is_audited) add(sum.refined, row_of(array(*shard, "audit"), 0));
+      sum.score_change +=
+          array(*shard, "score_one").data[row] - array(*shard, "score_base").data[row];
+      if (params.adaptive()) sum.evaluations += array(*shard, "evaluations").data[row];
+    }
+    const auto n = static_cast<double>(shards.size());
+    const double gap = std::abs(metrics::exact_sum(sum.ig) - sum.score_change) / n;
+    trust.gaps.push_back(gap);
+    trust.shares.push_back(gap / std::max(std::abs(sum.score_change) / n, kLeastChange));
+    if (params.adaptive())
+      trust.evaluations.push_back(sum.evaluations / (n * static_cast<double>(params.path_count)));
+    if (is_audited) {
+      add(trust.audited, sum.ig);
+      add(trust.audit, sum.refined);
+    }
+    // Fixed rules: from half the steps to all; adaptive: from what it gave to twice as fine.
+    const Numbers& from = is_audited ? sum.ig : sum.refined;
+    const Numbers& to = is_audited ? sum.refined : sum.ig;
+    if (from.empty()) continue;
+    if (const auto share = moving_share(from, to)) trust.moving.push_back(*share);
+  }
+}
+
+/// The rows of one point, per mask probability (one of them where rows bring their labels), and
+/// how far they can be trusted.
+std::pair<std::vector<Rows>, Trust> gather(const Point& point, size_t p, const ResultOf& result) {
   const Loops n = loops(point);
-  const size_t n_rows = point.dataset->rows.size();
+  const auto& dataset_rows = point.dataset->rows;
+  const size_t n_rows = dataset_rows.size();
   std::vector<Rows> probs(static_cast<size_t>(n.n_probs), Rows(n_rows));
+  Trust trust;
   const std::vector<int64_t> sizes = {n.n_blocks, n.n_probs, n.n_draws, n.n_path_blocks};
-  const int64_t n_shards = n.n_blocks * n.n_probs * n.n_draws * n.n_path_blocks;
-  for (int64_t i = 0; i < n_shards; ++i) {
-    const auto found = result(p, i);
-    if (!found) continue;
-    const auto at = unravel(i, sizes);
+  const int64_t n_masks = n.n_blocks * n.n_probs * n.n_draws;
+  for (int64_t mask = 0; mask < n_masks; ++mask) {
+    const auto at = unravel(mask * n.n_path_blocks, sizes);
     const auto first = static_cast<size_t>(at[0] * kBlockRows);
     const size_t size = std::min(n_rows - first, static_cast<size_t>(kBlockRows));
-    add_shard(std::span(probs[static_cast<size_t>(at[1])]).subspan(first, size), *found,
-              params_at(point, at[1], at[2], at[3]));
+    const Params params = params_at(point, at[1], at[2], 0);
+    std::vector<std::optional<Result>> shards;
+    for (int64_t path = 0; path < n.n_path_blocks; ++path) {
+      shards.push_back(result(p, mask * n.n_path_blocks + path));
+      if (shards.back())
+        add_shard(std::span(probs[static_cast<size_t>(at[1])]).subspan(first, size), *shards.back(),
+                  params);
+    }
+    add_masked_rows(trust, shards, params,
+                    audited_row(std::span(dataset_rows).subspan(first, size)));
   }
   for (Rows& rows : probs) {
     for (RowValue& row : rows) finish(row, n.n_draws * n.n_path_blocks);
   }
-  return probs;
+  return {std::move(probs), std::move(trust)};
 }
 
 /// The equal-weight mean over probabilities, of rows complete at all of them.
@@ -94,7 +168,6 @@ Rows over_probs(const std::vector<Rows>& probs) {
       if (!prob[i].complete) continue;
       add(rows[i].ig, prob[i].ig);
       if (!prob[i].half.empty()) add(rows[i].half, prob[i].half);
-      rows[i].score_change += prob[i].score_change;
       rows[i].unconverged = rows[i].unconverged || prob[i].unconverged;
       ++rows[i].n_added;
     }
@@ -133,11 +206,6 @@ Estimates estimates(const Rows& rows, size_t n_selected, const std::string& view
   return found;
 }
 
-std::optional<double> residual(double sum, double score_change) {
-  if (score_change == 0) return std::nullopt;
-  return std::abs(sum - score_change) / std::abs(score_change);
-}
-
 Numbers mean_vector(const std::vector<const RowValue*>& rows, Numbers RowValue::*member) {
   Numbers mean(((*rows.front()).*member).size());
   for (const RowValue* row : rows) add(mean, row->*member);
@@ -145,58 +213,93 @@ Numbers mean_vector(const std::vector<const RowValue*>& rows, Numbers RowValue::
   return mean;
 }
 
-/// residual_mean, residual_p95, step_difference, unconverged, n_missing.
-Cells diagnose(const Rows& all) {
+std::optional<double> p95(const Numbers& values) {
+  if (values.empty()) return std::nullopt;
+  return metrics::quantile(values, 0.95);
+}
+
+std::optional<double> mean_of(const Numbers& values) {
+  if (values.empty()) return std::nullopt;
+  return metrics::mean(values);
+}
+
+std::optional<double> root_mean_square(const Numbers& values) {
+  if (values.empty()) return std::nullopt;
+  double sum = 0;
+  for (const double x : values) sum += x * x;
+  return std::sqrt(sum / static_cast<double>(values.size()));
+}
+
+/// In the order of kDiagnostics.
+Cells diagnose(const Rows& all, const Trust& trust) {
   const auto rows = complete(all);
   const auto n_missing = static_cast<int64_t>(all.size() - rows.size());
-  if (rows.empty()) return {Cell(), Cell(), Cell(), int64_t{0}, n_missing};
-  Numbers sums, changes, residuals;
-  int64_t n_unconverged = 0;
-  for (const RowValue* row : rows) {
-    sums.push_back(metrics::exact_sum(row->ig));
-    changes.push_back(row->score_change);
-    if (const auto one = residual(sums.back(), changes.back())) residuals.push_back(*one);
-    n_unconverged += row->unconverged ? 1 : 0;
-  }
-  std::optional<double> p95, step_difference;
-  if (!residuals.empty()) p95 = metrics::quantile(residuals, 0.95);
-  if (!rows.front()->half.empty()) {
+  const auto n_unconverged =
+      std::count_if(rows.begin(), rows.end(), [](const RowValue* row) { return row->unconverged; });
+  std::optional<double> step_difference, audit, most;
+  if (!rows.empty() && !rows.front()->half.empty()) {
     step_difference =
         metrics::relative_l2(mean_vector(rows, &RowValue::half), mean_vector(rows, &RowValue::ig));
   }
-  return {cell_of(residual(metrics::mean(sums), metrics::mean(changes))), cell_of(p95),
-          cell_of(step_difference), n_unconverged, n_missing};
+  if (!trust.audit.empty()) audit = metrics::relative_l2(trust.audited, trust.audit);
+  if (!trust.evaluations.empty())
+    most = *std::max_element(trust.evaluations.begin(), trust.evaluations.end());
+  return {cell_of(audit),
+          cell_of(step_difference),
+          cell_of(root_mean_square(trust.moving)),
+          cell_of(p95(trust.gaps)),
+          cell_of(p95(trust.shares)),
+          static_cast<int64_t>(n_unconverged),
+          cell_of(mean_of(trust.evaluations)),
+          cell_of(most),
+          n_missing};
 }
 
-void add_heads(Table& table, const Point& point, const Cell& mask_prob, const Rows& rows) {
+/// A row a head. Where the view is not the signed mean itself, that stands beside the value: it
+/// tells equal values apart.
+void add_heads(Table& table, const Point& point, const Cell& mask_prob, const Rows& rows,
+               bool with_signed) {
   const Params params = params_at(point, 0, 0, 0);
   const auto n_selected = static_cast<size_t>(params.n_selected());
   const Estimates heads = estimates(rows, n_selected, get<std::string>(point.values, "view"));
+  const Estimates means = estimates(rows, n_selected, "signed");
   for (size_t i = 0; i < n_selected; ++i) {
     const auto at = static_cast<int64_t>(i);
-    add_row(table, point,
-            {params.layer_first + at / params.n_heads, at % params.n_heads, mask_prob}, heads[i]);
+    Cells front = {params.layer_first + at / params.n_heads, at % params.n_heads, mask_prob};
+    if (with_signed) front.push_back(means[i] ? Cell(means[i]->value) : Cell());
+    add_row(table, point, std::move(front), heads[i]);
   }
+}
+
+bool any_view(std::span<const Point> points) {
+  return std::any_of(points.begin(), points.end(), [](const Point& point) {
+    return get<std::string>(point.values, "view") != "signed";
+  });
 }
 
 }  // namespace
 
 Table aggregate(const std::string& stage, std::span<const Point> points, const ResultOf& result) {
-  Table table =
-      blank_table(stage, "head_importance", points, {"layer", "head", "mask_prob"},
-                  {"residual_mean", "residual_p95", "step_difference", "unconverged", "n_missing"});
+  const bool with_signed = any_view(points);
+  std::vector<std::string> front = {"layer", "head", "mask_prob"};
+  if (with_signed) front.emplace_back("signed_mean");
+  Table table = blank_table(stage, "head_importance", points, front, kDiagnostics);
   for (size_t p = 0; p < points.size(); ++p) {
     const Point& point = points[p];
-    const auto probs = gather(point, p, result);
+    const auto [probs, trust] = gather(point, p, result);
     const Rows mean = over_probs(probs);
-    add_heads(table, point, Cell(), mean);
+    add_heads(table, point, Cell(), mean, with_signed);
     if (masked(point)) {
       const auto values = get<Numbers>(point.values, "mask_probs");
-      for (size_t i = 0; i < probs.size(); ++i) add_heads(table, point, values[i], probs[i]);
+      for (size_t i = 0; i < probs.size(); ++i)
+        add_heads(table, point, values[i], probs[i], with_signed);
     }
-    const Cells found = diagnose(mean);
+    const Cells found = diagnose(mean, trust);
     add_diagnostics(table, point, found);
     warn_missing(table, point, std::get<int64_t>(found.back()));
+    if (const std::string warning = distrust(table, table.diagnostics.back()); !warning.empty())
+      table.warnings.push_back("the scores where " + describe(point) +
+                               " are not settled: " + warning);
   }
   return table;
 }

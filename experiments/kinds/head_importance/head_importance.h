@@ -5,31 +5,40 @@
 // A shard is one block of rows x one (mask probability, draw) x one block of paths. Rows with given
 // labels (`tokens`, next-token) have no mask; the diagonal has one path. Arrays of its result,
 // float64, averaged over the block's paths (equal weights, in path order):
-//   ig         [rows, selected heads]  sum over the path of gradient of J x exact gate increment;
-//   layer-major ig_half    the same by the same rule with ig_steps / 2 (adaptive: one halving
-//   before the last); absent for odd ig_steps score_one  [rows]                  J with all gates
-//   one (it depends on row and mask only) score_base [rows]                  J with the selected
-//   gates at `baseline`, all others one unconverged, evaluations [rows]    adaptive only: paths
-//   that hit max_evaluations; gradient evaluations spent, summed over the paths
+//   ig          [rows, selected heads]  sum over the path of gradient of J x exact gate increment;
+//                                       layer-major
+//   score_one   [rows]  J with all gates one (it depends on row and mask only)
+//   score_base  [rows]  J with the selected gates at `baseline`, all others one
+// Fixed rules with even ig_steps:
+//   ig_half     [rows, selected heads]  the same by the same rule with ig_steps / 2
+// adaptive:
+//   audit       [1, selected heads]  ig of the audited row with every final interval halved
+//   unconverged [rows]  paths that hit max_evaluations
+//   evaluations [rows]  gradient evaluations spent, summed over the paths, without the audit's
 #pragma once
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "schemas/fields.h"
 #include "schemas/result.h"
+#include "schemas/row.h"
 #include "schemas/shard.h"
 
 namespace headcount::experiments::head_importance {
 
 /// 2: labels of a row are read at Dream's unshifted logits; a GPU sums 16-bit products in float32.
-/// 3: cross-entropy is taken in float64 from the logits: small losses keep their digits.
+/// 3: cross-entropy is taken in float64 from the logits: small losses keep their digits; adaptive
+/// is Simpson's rule from a graded start.
 constexpr int64_t kNumericsVersion = 3;
 /// Rows of a shard. Blocks are aligned: an incomplete last block is computed again when the dataset
 /// grows.
-constexpr int64_t kBlockRows = 8;
+constexpr int64_t kBlockRows = 16;
+/// Intervals that adaptive starts from (the first reaches to 2^-10), and how many it may.
+constexpr int64_t kAdaptiveSteps = 11, kMostAdaptiveSteps = 48;
 /// Forward samples (row x path x step) computed together on a CPU unless the spec says otherwise.
 constexpr int64_t kMicroBatch = 64;
 
@@ -41,7 +50,8 @@ enum class PathMode { kDiagonal, kStochasticThreshold };
 enum class ThresholdSampling { kIid, kLatinHypercube };
 /// Intervals are [k/K, (k+1)/K], K = ig_steps; the gradient is weighted by the exact gate increment
 /// of its interval. right, left, midpoint: at that t. trapezoid: mean of the two end gradients.
-/// adaptive: trapezoid, intervals halved (see tol). gauss_legendre: own nodes.
+/// gauss_legendre: own nodes. adaptive: Simpson's rule, from ig_steps intervals graded towards the
+/// baseline that are halved where tol asks for it (experiments/run/adaptive.h).
 enum class Quadrature { kRight, kLeft, kMidpoint, kTrapezoid, kAdaptive, kGaussLegendre };
 
 /// What Shard::params of this kind mean; a member that is not used by the computation is absent
@@ -68,18 +78,27 @@ struct Params {
   /// u_h, 1e-6), 0, 1). Present: clip((t (1 + w) - u_h) / w, 0, 1); w -> 0 is the Shapley
   /// permutation path.
   std::optional<double> ramp_width = {};
-  Quadrature quadrature = Quadrature::kTrapezoid;
-  int64_t ig_steps = 8;
-  /// [adaptive] intervals are halved until the L2 norm of the vector's change is <= tol *
-  /// max(|score_one - score_base|, tol_floor) of this (row, mask, path), within max_evaluations
-  /// gradients.
-  double tol = 1e-3, tol_floor = 1.0;
+  Quadrature quadrature = Quadrature::kAdaptive;
+  int64_t ig_steps = kAdaptiveSteps;
+  /// [adaptive] intervals are halved until their errors add up to <= tol * max(|score_one -
+  /// score_base|, tol_floor) of this (row, mask, path), within max_evaluations gradients.
+  double tol = 0.02, tol_floor = 1.0;
   int64_t max_evaluations = 0;
   bool operator==(const Params&) const = default;
 
   int64_t n_selected() const { return (layer_last - layer_first + 1) * n_heads; }
-  bool has_half() const { return quadrature == Quadrature::kAdaptive || ig_steps % 2 == 0; }
+  bool adaptive() const { return quadrature == Quadrature::kAdaptive; }
+  bool has_half() const { return !adaptive() && ig_steps % 2 == 0; }
+  /// Gradients of one (row, path) before the adaptive rule halves anything.
+  int64_t least_evaluations() const { return 4 * ig_steps + 1; }
 };
+
+/// How many gradients adaptive is expected to spend on one (row, path), ends included: what it took
+/// on the built-in models (docs/numbers.md); on smoother models it takes a third of that.
+int64_t expected_evaluations(const Params& params);
+
+/// Which of a block's rows the adaptive rule audits: the one of the smallest row id.
+size_t audited_row(std::span<const Row> rows);
 
 /// The rule of that name in specs and shards; throws Error on any other.
 Quadrature quadrature_of(const std::string& name);

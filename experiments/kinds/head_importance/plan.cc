@@ -19,6 +19,7 @@ using Numbers = std::vector<double>;
 using Integers = std::vector<int64_t>;
 
 constexpr double kHuge = 1e9;
+constexpr double kTol = 0.02;  // from the table in docs/numbers.md
 
 std::span<const ParamInfo> params() {
   static const std::vector<ParamInfo> infos = {
@@ -87,19 +88,19 @@ std::span<const ParamInfo> params() {
        .example = "0.1"},
       {.name = "quadrature",
        .type = ParamType::kText,
-       .otherwise = Field(std::string("trapezoid")),
-       .choices = {"right", "left", "midpoint", "trapezoid", "adaptive", "gauss_legendre"},
-       .meaning = "Where the gradient of an interval is taken; gauss_legendre is for the diagonal "
-                  "only; adaptive "
-                  "halves trapezoid intervals until tol is met.",
-       .example = "\"adaptive\""},
+       .otherwise = Field(std::string("adaptive")),
+       .choices = {"adaptive", "right", "left", "midpoint", "trapezoid", "gauss_legendre"},
+       .meaning = "adaptive: Simpson's rule, intervals halved until tol is met. The others take "
+                  "ig_steps equal intervals and the gradient there; they can be far off "
+                  "(docs/numbers.md). gauss_legendre is for the diagonal only.",
+       .example = "\"trapezoid\""},
       {.name = "ig_steps",
        .type = ParamType::kInteger,
        .at_least = 1,
        .at_most = 65536,
        .unit = "intervals",
        .meaning = "Intervals of the path: 8 when absent; of adaptive, the intervals it starts "
-                  "from: 4 when absent.",
+                  "from, graded towards the baseline: 11 when absent, at most 48.",
        .example = "[8, 16]"},
       {.name = "baseline",
        .type = ParamType::kNumber,
@@ -118,13 +119,13 @@ std::span<const ParamInfo> params() {
        .example = "[0, 1]"},
       {.name = "tol",
        .type = ParamType::kNumber,
-       .otherwise = Field(1e-3),
+       .otherwise = Field(kTol),
        .at_least = 0,
        .at_most = 1,
        .above_least = true,
-       .meaning = "adaptive stops when the L2 norm of the vector's change is at most tol x "
-                  "max(|change of J|, tol_floor).",
-       .example = "1e-4"},
+       .meaning = "adaptive stops when its estimate of the vector's L2 error is at most tol x "
+                  "max(|change of J|, tol_floor), for each row, mask and path.",
+       .example = "1e-3"},
       {.name = "tol_floor",
        .type = ParamType::kNumber,
        .otherwise = Field(1.0),
@@ -162,7 +163,7 @@ bool adaptive(const Point& point) {
   return get<std::string>(point.values, "quadrature") == "adaptive";
 }
 int64_t ig_steps(const Point& point) {
-  return get_or<int64_t>(point.values, "ig_steps", adaptive(point) ? 4 : 8);
+  return get_or<int64_t>(point.values, "ig_steps", adaptive(point) ? kAdaptiveSteps : 8);
 }
 
 using Complain = std::function<void(const std::string&, const std::string&)>;
@@ -226,11 +227,19 @@ void check_path(const Point& point, const Complain& complain) {
              "kinks): "
              "use trapezoid or midpoint");
   }
-  const int64_t least = 2 * ig_steps(point) + 1;
+  if (!adaptive(point)) return;
+  if (ig_steps(point) > kMostAdaptiveSteps) {
+    complain("ig_steps", "adaptive starts from at most " + std::to_string(kMostAdaptiveSteps) +
+                             " intervals, graded by halves towards the baseline, found " +
+                             std::to_string(ig_steps(point)) +
+                             ": leave it out, or name another quadrature");
+    return;
+  }
+  const int64_t least = 4 * ig_steps(point) + 1;
   const auto most = get<int64_t>(point.values, "max_evaluations");
-  if (adaptive(point) && most < least) {
+  if (most < least) {
     complain("max_evaluations", "expected at least " + std::to_string(least) +
-                                    " (2 x ig_steps + 1, one halving), found " +
+                                    " (4 x ig_steps + 1, before any halving), found " +
                                     std::to_string(most));
   }
 }

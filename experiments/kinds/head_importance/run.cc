@@ -9,25 +9,6 @@
 namespace headcount::experiments::head_importance {
 namespace {
 
-Rule rule_of(Quadrature quadrature) {
-  switch (quadrature) {
-    case Quadrature::kRight:
-      return Rule::kRight;
-    case Quadrature::kLeft:
-      return Rule::kLeft;
-    case Quadrature::kMidpoint:
-      return Rule::kMidpoint;
-    case Quadrature::kTrapezoid:
-      return Rule::kTrapezoid;
-    case Quadrature::kAdaptive:
-      return Rule::kAdaptive;
-    case Quadrature::kGaussLegendre:
-      return Rule::kGaussLegendre;
-  }
-  HC_CHECK(false);
-  return Rule::kTrapezoid;
-}
-
 void check_shard(const Shard& shard, const Params& params, const models::Config& config) {
   if (shard.numerics_version != kNumericsVersion)
     throw Error("a head_importance shard of numerics version " +
@@ -74,9 +55,10 @@ std::vector<Path> paths_of(const Shard& shard, const Params& params, const Row& 
 }
 
 /// J and its gradient in the selected heads; all other gates are one.
-ScoreFunction score_function(const std::vector<Example>& examples, const Params& params,
+ScoreFunction score_function(std::vector<Example> examples, const Params& params,
                              const models::Model& model, const models::PassOptions& pass) {
-  return [&examples, params, &model, pass](const Samples& samples, bool with_gradient) {
+  return [examples = std::move(examples), params, &model, pass](const Samples& samples,
+                                                                bool with_gradient) {
     const auto n_selected = static_cast<size_t>(params.n_selected());
     const auto n_all = static_cast<size_t>(params.n_layers * params.n_heads);
     const auto first = static_cast<size_t>(params.layer_first * params.n_heads);
@@ -103,13 +85,38 @@ ScoreFunction score_function(const std::vector<Example>& examples, const Params&
   };
 }
 
+/// Of J, relative to its size: what 16-bit activations leave of a logit, doubled.
+double score_rounding(const models::Model& model) {
+  if (model.weights.embedding.scalar_type() == at::kBFloat16) return 0x1p-7;
+  if (model.weights.embedding.scalar_type() == at::kHalf) return 0x1p-10;
+  return 0;
+}
+
 }  // namespace
 
-Result run(const Shard& shard, const models::Model& model, const Progress& progress,
-           const models::PassOptions& pass) {
+Rule rule_of(Quadrature quadrature) {
+  switch (quadrature) {
+    case Quadrature::kRight:
+      return Rule::kRight;
+    case Quadrature::kLeft:
+      return Rule::kLeft;
+    case Quadrature::kMidpoint:
+      return Rule::kMidpoint;
+    case Quadrature::kTrapezoid:
+      return Rule::kTrapezoid;
+    case Quadrature::kAdaptive:
+      return Rule::kAdaptive;
+    case Quadrature::kGaussLegendre:
+      return Rule::kGaussLegendre;
+  }
+  HC_CHECK(false);
+  return Rule::kTrapezoid;
+}
+
+Integrand integrand(const Shard& shard, const models::Model& model,
+                    const models::PassOptions& pass) {
   const Params params = params_of(shard);
   check_shard(shard, params, model.config);
-  const std::vector<Example> examples = examples_of(shard, params, model.config);
   Integration integration{.n_gates = params.n_selected(),
                           .paths = {},
                           .rule = rule_of(params.quadrature),
@@ -117,23 +124,33 @@ Result run(const Shard& shard, const models::Model& model, const Progress& progr
                           .tol = params.tol,
                           .tol_floor = params.tol_floor,
                           .max_evaluations = params.max_evaluations,
+                          .score_rounding = score_rounding(model),
+                          .audited = {},
                           .micro_batch = shard.micro_batch};
   for (const Row& row : shard.rows) integration.paths.push_back(paths_of(shard, params, row));
-  Integrals integrals =
-      integrate(integration, score_function(examples, params, model, pass), progress);
+  if (params.adaptive()) integration.audited = {static_cast<int64_t>(audited_row(shard.rows))};
+  return {std::move(integration),
+          score_function(examples_of(shard, params, model.config), params, model, pass)};
+}
+
+Result run(const Shard& shard, const models::Model& model, const Progress& progress,
+           const models::PassOptions& pass) {
+  const Integrand asked = integrand(shard, model, pass);
+  Integrals integrals = integrate(asked.integration, asked.score, progress);
 
   const auto n_rows = static_cast<int64_t>(shard.rows.size());
+  const int64_t n_gates = asked.integration.n_gates;
   Result result;
-  if (!integrals.evaluations.empty())
-    result.arrays.push_back({"evaluations", {n_rows}, std::move(integrals.evaluations)});
-  result.arrays.push_back({"ig", {n_rows, params.n_selected()}, std::move(integrals.ig)});
-  if (!integrals.ig_half.empty())
-    result.arrays.push_back(
-        {"ig_half", {n_rows, params.n_selected()}, std::move(integrals.ig_half)});
-  result.arrays.push_back({"score_base", {n_rows}, std::move(integrals.score_base)});
-  result.arrays.push_back({"score_one", {n_rows}, std::move(integrals.score_one)});
-  if (!integrals.unconverged.empty())
-    result.arrays.push_back({"unconverged", {n_rows}, std::move(integrals.unconverged)});
+  const auto add = [&](const char* name, std::vector<int64_t> shape, std::vector<double>& data) {
+    if (!data.empty()) result.arrays.push_back({name, std::move(shape), std::move(data)});
+  };
+  add("audit", {1, n_gates}, integrals.audit);
+  add("evaluations", {n_rows}, integrals.evaluations);
+  add("ig", {n_rows, n_gates}, integrals.ig);
+  add("ig_half", {n_rows, n_gates}, integrals.ig_half);
+  add("score_base", {n_rows}, integrals.score_base);
+  add("score_one", {n_rows}, integrals.score_one);
+  add("unconverged", {n_rows}, integrals.unconverged);
   return result;
 }
 

@@ -299,6 +299,7 @@ Table aggregate(const std::string& stage, std::span<const Point> points, const R
       warn_unscored(table, point);
     }
     warn_missing(table, point, n_missing);
+    warn_distrust(table, point);
     warn_overlap(table, point);
     warn_few_windows(table, point);
   }

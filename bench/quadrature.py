@@ -1,0 +1,139 @@
+#!/usr/bin/env python3
+"""How far rules of integration are from brute force on four models: the table of docs/numbers.md.
+
+Writes a spec for each model, text, seed and path, lets `headcount plan` make its shards and `headcount-runner quadrature`
+integrate each row, mask and path by every rule and by composite Gauss-Legendre without economy. Needs the shared data
+(HEADCOUNT_SHARED, ../shared) for two of the models and says what it leaves out without them. About an hour on two cores.
+
+The table goes to stdout, the numbers to --output as JSON, progress to stderr.
+"""
+import argparse
+import concurrent.futures
+import json
+import os
+import pathlib
+import random
+import subprocess
+import sys
+import tempfile
+import time
+
+MASK_PROBS = [0.15, 0.3, 0.5, 0.7, 0.9]
+ADAPTIVE = ["adaptive:0.05", "adaptive:0.02", "adaptive:0.01", "adaptive:0.001"]
+RULES = {
+    "diagonal": ADAPTIVE + ["right:8", "trapezoid:8", "trapezoid:64", "gauss_legendre:48"],
+    "stochastic_threshold": ADAPTIVE + ["right:8", "trapezoid:16"],
+}
+WINDOW, PROMPT = 32, 16  # tinydiff: characters of a row; it never masks the first 16
+
+
+def tinydiff_rows(path, text, prob, n_rows):
+    """Rows of its training text under masks of one probability, as the tokens task reads them."""
+    draw = random.Random(f"tinydiff {prob}")
+    with open(path, "w", encoding="utf-8") as file:
+        for row in range(n_rows):
+            ids = [min(ord(c), 127) for c in text[row * WINDOW:(row + 1) * WINDOW]]
+            masked = [i for i in range(PROMPT, WINDOW) if draw.random() < prob] or [PROMPT]
+            file.write(json.dumps({"ids": [0 if i in masked else x for i, x in enumerate(ids)],
+                                   "labels": [x if i in masked else -100 for i, x in enumerate(ids)]}) + "\n")
+
+
+def spec_text(model, dataset, seed, path_mode, masks):
+    lines = ['name = "quadrature"', f"seed = {seed}", "[models.m]", f'path = "{model}"', "[datasets.d]"]
+    lines += [f"{key} = {json.dumps(value)}" for key, value in dataset.items()]
+    lines += ["[[stage]]", 'name = "s"', 'kind = "head_importance"', f'path_mode = "{path_mode}"', "path_samples = 4"]
+    lines += [f"mask_probs = {MASK_PROBS}", "mask_samples = 1"] if masks else []
+    return "\n".join(lines) + "\n"
+
+
+def cases(options, folder):
+    """(model, case, path mode, spec file) for all there is to do, the longest first."""
+    todo = []
+    def add(model, case, path_mode, path, dataset, seed=1, masks=False):
+        rows = options.rows if path_mode == "diagonal" else options.path_rows
+        file = folder / f"{len(todo)}.toml"
+        file.write_text(spec_text(path, {**dataset, "rows": rows}, seed, path_mode, masks))
+        todo.append((model, case, path_mode, file))
+    shared = pathlib.Path(options.shared).resolve() / "data"
+    tiny, stories = shared / "weights/no_licence/tinydiff_student_1M", shared / "weights/stories260K"
+    for missing in [str(p) for p in (tiny, stories) if not p.exists()]:
+        print(f"left out: {missing} is not there", file=sys.stderr)
+    for path_mode in ("stochastic_threshold", "diagonal"):
+        if tiny.exists():
+            text = (shared / "lm_text/tinyshakespeare.txt").read_text(encoding="utf-8")
+            for prob in MASK_PROBS:
+                rows = folder / f"tinydiff-{prob}.jsonl"
+                tinydiff_rows(rows, text, prob, options.rows)
+                add("tinydiff", f"p = {prob}", path_mode, tiny, {"task": "tokens", "path": str(rows)})
+        if stories.exists():
+            for name in ("tinystories_sample", "wikitext-2_test"):
+                add("stories260K", name, path_mode, stories,
+                    {"task": "text", "path": str(shared / f"lm_text/{name}.txt"), "window": 48})
+        for model in ("addition", "addition-gqa"):
+            for seed in range(1, (options.seeds if path_mode == "diagonal" else 1) + 1):
+                add(f"builtin:{model}", f"seed {seed}", path_mode, f"builtin:{model}",
+                    {"task": "addition", "split": "train"}, seed, masks=True)
+    return todo
+
+
+def measure(options, case):
+    model, name, path_mode, spec = case
+    shards = spec.with_suffix(".shards")
+    build = pathlib.Path(options.build)
+    subprocess.run([build / "headcount", "plan", spec, "--shards", shards], check=True, stdout=subprocess.DEVNULL)
+    rules = [flag for rule in RULES[path_mode] for flag in ("--rule", rule)]
+    done = subprocess.run([build / "headcount-runner", "quadrature", shards, *rules], check=True, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    print(f"{model}, {name}, {path_mode}", file=sys.stderr, flush=True)
+    return {"model": model, "case": name, "path_mode": path_mode, **json.loads(done.stdout)}
+
+
+def write(options, seconds, results):
+    if options.output:
+        pathlib.Path(options.output).write_text(json.dumps({"seconds": seconds, "results": results}, indent=1) + "\n")
+
+
+def table(results):
+    lines = ["| path | model | rule | rows x masks x paths | unconverged | off by > 10 tol | worst, in tol | "
+             "error of the mean vector, worst | gradients, mean | largest |", "|---|---|---|---|---|---|---|---|---|---|"]
+    for path_mode, rules in RULES.items():
+        for model in dict.fromkeys(r["model"] for r in results):
+            for rule in rules:
+                found = [one for r in results if r["model"] == model and r["path_mode"] == path_mode
+                         for one in r["rules"] if one["rule"] == rule]
+                if not found:
+                    continue
+                n = sum(one["n"] for one in found)
+                mean = sum(one["evaluations_mean"] * one["n"] for one in found) / n
+                worst = max(error for one in found for error in
+                            [one["mean_vector_error"], *one.get("mean_vector_error_by_mask_prob", {}).values()])
+                adaptive = rule.startswith("adaptive")
+                judged = [str(sum(one["unconverged"] for one in found)), str(sum(one["beyond_10_tol"] for one in found)),
+                          f"{max(one['worst_over_tol'] for one in found):.2f}"] if adaptive else ["-", "-", "-"]
+                lines.append(f"| {path_mode} | {model} | {rule} | {n} | {' | '.join(judged)} | {100 * worst:.2g} % | "
+                             f"{mean:.0f} | {max(one['evaluations_max'] for one in found)} |")
+    return "\n".join(lines)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", default="build/release", help="where headcount and headcount-runner are")
+    parser.add_argument("--shared", default=os.environ.get("HEADCOUNT_SHARED", "../shared"), help="the shared data")
+    parser.add_argument("--rows", type=int, default=64, help="rows on the diagonal")
+    parser.add_argument("--path-rows", type=int, default=8, help="rows on stochastic_threshold paths, four paths each")
+    parser.add_argument("--seeds", type=int, default=3, help="seeds of the built-in models on the diagonal")
+    parser.add_argument("--jobs", type=int, default=2, help="specs measured at the same time, one core each")
+    parser.add_argument("-o", "--output", help="a file for the numbers, as JSON")
+    options = parser.parse_args()
+    begin = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        results = []
+        for result in pool.map(lambda case: measure(options, case), cases(options, pathlib.Path(folder))):
+            results.append(result)
+            write(options, round(time.monotonic() - begin), results)  # what is there is kept when stopped
+    print(f"{round(time.monotonic() - begin)} s", file=sys.stderr)
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()
