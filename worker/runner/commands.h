@@ -51,10 +51,10 @@ struct ProbeOptions {
   std::string model, tokens, dtype = "float32", format = "text";
   ComputeOptions compute;
   int64_t micro_batch = 64;
-  std::string quadrature = "trapezoid";  // diagonal
-  int64_t ig_steps = 8;
-  double baseline = 0, tol = 1e-3;
-  int64_t max_evaluations = 1025;
+  std::string quadrature = "adaptive";  // diagonal
+  int64_t ig_steps = 0;                 // 0: 8, or what adaptive starts from
+  double baseline = 0, tol = 0.01;
+  int64_t max_evaluations = 4097;
 };
 int loss(const ProbeOptions& options);
 int gradient(const ProbeOptions& options);

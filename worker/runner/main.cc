@@ -157,16 +157,18 @@ CLI::App* add_diagonal(CLI::App& app, Options& options) {
                                 "rising together from the baseline to one.");
   command
       ->add_option("--quadrature", probe.quadrature,
-                   "right, left, midpoint, trapezoid, gauss_legendre or adaptive")
+                   "adaptive, right, left, midpoint, trapezoid or gauss_legendre")
       ->capture_default_str();
-  command->add_option("--ig-steps", probe.ig_steps, "intervals (gauss_legendre: nodes)")
-      ->check(CLI::Range(1, 1 << 20))
-      ->capture_default_str();
+  command
+      ->add_option("--ig-steps", probe.ig_steps,
+                   "intervals (gauss_legendre: nodes; adaptive: those it starts from); default 8, "
+                   "adaptive 11")
+      ->check(CLI::Range(1, 1 << 20));
   command->add_option("--baseline", probe.baseline, "gate at the start of the path, in [0, 1)")
       ->capture_default_str();
   command
       ->add_option("--tol", probe.tol,
-                   "adaptive: relative change of the vector at which halving stops")
+                   "adaptive: relative error of the vector at which halving stops")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   command

@@ -198,6 +198,7 @@ int diagonal(const ProbeOptions& options) {
   importance::Params params = importance_params(opened.model.config);
   params.quadrature = read_input([&] { return importance::quadrature_of(options.quadrature); });
   params.ig_steps = options.ig_steps;
+  if (params.ig_steps == 0) params.ig_steps = params.adaptive() ? importance::kAdaptiveSteps : 8;
   params.baseline = options.baseline;
   params.tol = options.tol;
   params.max_evaluations = options.max_evaluations;

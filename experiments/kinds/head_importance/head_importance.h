@@ -82,7 +82,7 @@ struct Params {
   int64_t ig_steps = kAdaptiveSteps;
   /// [adaptive] intervals are halved until their errors add up to <= tol * max(|score_one -
   /// score_base|, tol_floor) of this (row, mask, path), within max_evaluations gradients.
-  double tol = 0.02, tol_floor = 1.0;
+  double tol = 0.01, tol_floor = 1.0;
   int64_t max_evaluations = 0;
   bool operator==(const Params&) const = default;
 
