@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "experiments/trust.h"
 #include "schemas/bad_input.h"
 #include "schemas/messages.h"
 
@@ -242,13 +243,8 @@ void apply_records(experiments::Sweep& sweep, const std::vector<Store::Binding>&
 std::optional<Table> stored_table(const Store& store, store::StageId stage) {
   auto table = store.table(stage);
   if (!table) return table;
-  const auto* kind = experiments::find_kind(table->kind);
-  const int64_t version = table->numerics_version;
-  if (kind == nullptr || version == kind->numerics_version) return table;
-  table->warnings.push_back(
-      "computed by " + (version == 0 ? "an older version" : "version " + std::to_string(version)) +
-      " of " + table->kind + ", now " + std::to_string(kind->numerics_version) +
-      ": submit the spec again");
+  const std::string outdated = experiments::outdated(*table);
+  if (!outdated.empty()) table->warnings.push_back(outdated + ": submit the spec again");
   return table;
 }
 

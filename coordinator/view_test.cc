@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "experiments/kind.h"
+#include "experiments/trust.h"
 
 namespace headcount::coordinator {
 namespace {
@@ -58,6 +59,19 @@ TEST(View, TablesOfAnOlderNumericsVersionSaySo) {
                           " of head_importance, now " + today + ": submit the spec again"));
   EXPECT_THAT(warnings_of(0), ElementsAre("computed by an older version of head_importance, now " +
                                           today + ": submit the spec again"));
+}
+
+TEST(View, ScoresOfAnOlderNumericsVersionAreDistrustedByWhoReadsThem) {
+  store::Store store = store::Store::in_memory();
+  const int64_t now = experiments::find_kind("head_importance")->numerics_version;
+  const auto distrust_of = [&](int64_t version) {
+    const auto stage = store.stages(finished_sweep(store, version)).front().id;
+    return experiments::distrust(*store.table(stage), {});
+  };
+  EXPECT_EQ(distrust_of(now), "");
+  EXPECT_EQ(distrust_of(now - 1), "computed by version " + std::to_string(now - 1) +
+                                      " of head_importance, now " + std::to_string(now) +
+                                      "; submit the spec again");
 }
 
 }  // namespace

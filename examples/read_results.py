@@ -4,8 +4,7 @@
     python3 examples/read_results.py [STATE_FOLDER]
 
 Cells are marked by "# %%": editors with notebook support run them one at a time. The views read here (head_importance, scores, diagnostics)
-belong to the database (store/migrations.cc); `point` is the JSON of a row's axes (of pruning and evaluation
-rows also of low, high and n_orders).
+belong to the database (store/migrations.cc); `point` is the JSON of a row's axes.
 """
 
 # %% Open the newest sweep, read-only: a running coordinator is not disturbed.
@@ -56,9 +55,8 @@ for layer, head in sorted({(row["layer"], row["head"]) for row in by_probability
 # %% Pruning curves and evaluations: one row a measured value. Random pruning: prune_seed NULL is the mean over random orders.
 # In [ ] the 95 % interval; random arms of one or two heads: where 95 % of the orders lie.
 for row in database.execute(
-    """SELECT stage, metric, "which", k, value, json_extract(point, '$.low') AS low, json_extract(point, '$.high') AS high,
-              model, dataset, json_remove(point, '$.low', '$.high', '$.n_orders') AS point
-       FROM scores WHERE sweep = ? AND prune_seed IS NULL AND value IS NOT NULL ORDER BY stage, metric, model, dataset, 10, "which", k""",
+    """SELECT stage, metric, "which", k, value, low, high, model, dataset, point FROM scores
+       WHERE sweep = ? AND prune_seed IS NULL AND value IS NOT NULL ORDER BY stage, metric, model, dataset, point, "which", k""",
     [newest],
 ):
     removed = f" {row['which'] or 'k ='} {row['k']}" if row["k"] is not None else ""

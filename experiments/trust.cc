@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <utility>
 
+#include "experiments/kind.h"
+
 namespace headcount::experiments {
 namespace {
 
@@ -23,13 +25,23 @@ std::string percent(double share) {
 
 }  // namespace
 
+std::string outdated(const Table& table) {
+  const Kind* kind = find_kind(table.kind);
+  const int64_t version = table.numerics_version;
+  if (kind == nullptr || version == kind->numerics_version) return "";
+  return "computed by " +
+         (version == 0 ? "an older version" : "version " + std::to_string(version)) + " of " +
+         table.kind + ", now " + std::to_string(kind->numerics_version);
+}
+
 std::string distrust(const Table& scores, const std::vector<Cell>& diagnostics) {
   constexpr std::pair<const char*, const char*> kShares[] = {
       {"audit", "half the intervals move the mean vector by"},
       {"step_difference", "half the steps move the mean vector by"},
       {"moving", "they move so much of a row's |IG|:"},
       {"residual_p95", "sum minus change of J, at the 95th percentile,"}};
-  std::string text;
+  const std::string age = outdated(scores);
+  std::string text = age;
   const auto add = [&](const std::string& reason) { text += (text.empty() ? "" : ", ") + reason; };
   for (const auto& [name, words] : kShares) {
     const Cell cell = cell_at(scores, diagnostics, name);
@@ -40,6 +52,7 @@ std::string distrust(const Table& scores, const std::vector<Cell>& diagnostics) 
   if (const auto* rows = std::get_if<int64_t>(&cell); rows != nullptr && *rows > 0)
     add(std::to_string(*rows) + (*rows == 1 ? " row" : " rows") + " unconverged");
   if (text.empty()) return text;
+  if (!age.empty()) return text + "; submit the spec again";
   const bool adaptive =
       !std::holds_alternative<std::monostate>(cell_at(scores, diagnostics, "evaluations_mean"));
   return text +

@@ -80,12 +80,17 @@ CREATE VIEW attempts AS
 // The stage alone holds a micro-batch.
 constexpr const char* kSecond = "ALTER TABLE binding DROP COLUMN micro_batch;";
 
-// `latest`: of the sweeps of one name, the newest that has rows of that stage in the view.
+// `latest`: of the sweeps of one name, the newest that has rows of that stage in the view. What is
+// measured has columns of its own, so that `point` names a point and nothing else.
 constexpr const char* kThird = R"sql(
 DROP VIEW head_importance;
 DROP VIEW scores;
 DROP VIEW diagnostics;
 DROP VIEW shards;
+ALTER TABLE table_row ADD COLUMN signed_mean REAL;
+ALTER TABLE table_row ADD COLUMN low REAL;
+ALTER TABLE table_row ADD COLUMN high REAL;
+ALTER TABLE table_row ADD COLUMN n_orders INTEGER;
 CREATE VIEW latest_table AS
   SELECT max(stage.id) AS stage FROM stage_table t JOIN stage ON stage.id = t.stage JOIN sweep ON sweep.id = stage.sweep
   GROUP BY sweep.name, stage.name;
@@ -94,12 +99,12 @@ CREATE VIEW latest_plan AS
   WHERE EXISTS (SELECT 1 FROM stage_shard s WHERE s.stage = stage.id) GROUP BY sweep.name, stage.name;
 CREATE VIEW head_importance AS
   SELECT sweep.id AS sweep, sweep.name AS sweep_name, stage.id IN (SELECT stage FROM latest_table) AS latest, stage.name AS stage,
-         r.layer, r.head, r.mask_prob, r.value, r.se, r.n, r.model, r.dataset, r.point
+         r.layer, r.head, r.mask_prob, r.signed_mean, r.value, r.se, r.n, r.model, r.dataset, r.point
   FROM table_row r JOIN stage ON stage.id = r.stage JOIN sweep ON sweep.id = stage.sweep
   WHERE stage.kind = 'head_importance';
 CREATE VIEW scores AS
   SELECT sweep.id AS sweep, sweep.name AS sweep_name, stage.id IN (SELECT stage FROM latest_table) AS latest, stage.name AS stage,
-         stage.kind, r.metric, r."which", r.k, r.prune_seed, r.value, r.se, r.n, r.model, r.dataset, r.point
+         stage.kind, r.metric, r."which", r.k, r.prune_seed, r.value, r.se, r.low, r.high, r.n_orders, r.n, r.model, r.dataset, r.point
   FROM table_row r JOIN stage ON stage.id = r.stage JOIN sweep ON sweep.id = stage.sweep
   WHERE stage.kind <> 'head_importance';
 CREATE VIEW diagnostics AS

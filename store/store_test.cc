@@ -55,7 +55,8 @@ ResultRow row_of(int i, const std::string& bytes, const std::string& worker = "W
 }
 
 /// A sweep of one stage with n planned shards under tag "T".
-StageId plan(Store& store, int n, const std::string& tag = "T") {
+StageId plan(Store& store, int n, const std::string& tag = "T",
+             const std::string& kind = "head_importance") {
   StageId stage = 0;
   store.transaction([&] {
     const SweepId sweep = store.add_sweep({.id = 0,
@@ -71,7 +72,7 @@ StageId plan(Store& store, int n, const std::string& tag = "T") {
                                             .sweep = 0,
                                             .number = 0,
                                             .name = "importance",
-                                            .kind = "head_importance",
+                                            .kind = kind,
                                             .state = "open",
                                             .n_shards = n,
                                             .reason = ""}});
@@ -246,6 +247,38 @@ TEST(Store, ListsOfATableStayLists) {
   EXPECT_EQ(answer.rows.at(0).at(0), Cell(0.9));
 }
 
+TEST(Store, WhatIsMeasuredIsNoPartOfThePoint) {
+  Store store = Store::in_memory();
+  const StageId pruning = plan(store, 1, "T", "head_pruning"), viewed = plan(store, 1);
+  const Table curves{.stage = "pruning",
+                     .kind = "head_pruning",
+                     .columns = {"metric", "which", "k", "prune_seed", "value", "se", "low", "high",
+                                 "n_orders", "n", "scope"},
+                     .rows = {{std::string("loss"), std::string("random"), int64_t{4}, Cell{}, 1.5,
+                               0.2, 1.0, 2.5, int64_t{20}, int64_t{8}, std::string("layer")},
+                              {std::string("loss"), std::string("most"), int64_t{4}, Cell{}, 3.5,
+                               0.1, 3.0, 4.0, Cell{}, int64_t{8}, std::string("layer")}},
+                     .diagnostic_columns = {},
+                     .diagnostics = {},
+                     .warnings = {}};
+  Table scores = table_of("importance", 1);
+  scores.columns.insert(scores.columns.begin() + 2, "signed_mean");
+  scores.rows[0].insert(scores.rows[0].begin() + 2, Cell(-2.0));
+  store.transaction([&] {
+    store.put_table(pruning, curves);
+    store.put_table(viewed, scores);
+  });
+  const auto measured =
+      store.query("SELECT low, high, n_orders, point FROM scores ORDER BY value", 5).rows;
+  const Cell point = std::string(R"({"scope": "layer"})");
+  ASSERT_EQ(measured.size(), 2u);
+  EXPECT_THAT(measured[0], ElementsAre(Cell(1.0), Cell(2.5), Cell(int64_t{20}), point));
+  EXPECT_THAT(measured[1], ElementsAre(Cell(3.0), Cell(4.0), Cell{}, point));
+  EXPECT_THAT(
+      store.query("SELECT signed_mean, value, point FROM head_importance", 5).rows.at(0),
+      ElementsAre(Cell(-2.0), Cell(1.0), Cell(std::string(R"({"mask_probs": [0.5, 0.9]})"))));
+}
+
 TEST_F(StoreTest, ATableOfTheFirstReleaseIsReadAndItsVersionUnknown) {
   StageId stage = 0;
   const Table table = table_of("importance", 1);
@@ -275,13 +308,21 @@ TEST_F(StoreTest, ADatabaseOfTheSecondVersionIsBroughtUpToDate) {
   sqlite3* raw = nullptr;
   sqlite3_open((directory + "/old/" + kFileName).c_str(), &raw);
   const std::string old = "PRAGMA application_id = " + std::to_string(kApplicationId) + ";" +
-                          migrations()[0] + migrations()[1] + "PRAGMA user_version = 2;";
+                          migrations()[0] + migrations()[1] + "PRAGMA user_version = 2;" + R"sql(
+    INSERT INTO sweep VALUES (1, 'old', x'00', 'f', '/', '', 'finished', 0, 0);
+    INSERT INTO stage (id, sweep, number, name, kind, state, n_shards, reason) VALUES
+      (1, 1, 0, 'i', 'head_importance', 'finished', 1, ''), (2, 1, 1, 'p', 'head_pruning', 'finished', 1, '');
+    INSERT INTO table_row (stage, number, value, point) VALUES (1, 0, 1.5, '{}'), (2, 0, 2.5, '{}');)sql";
   ASSERT_EQ(sqlite3_exec(raw, old.c_str(), nullptr, nullptr, nullptr), SQLITE_OK);
   sqlite3_close(raw);
   Store store = Store::open(directory + "/old");
   const StageId stage = plan(store, 1);
   store.transaction([&] { store.put_table(stage, table_of("importance", 1)); });
   EXPECT_EQ(store.query("SELECT * FROM head_importance WHERE latest", 5).rows.size(), 1u);
+  const auto heads = store.query("SELECT value, signed_mean FROM head_importance", 5).rows;
+  EXPECT_THAT(heads, ElementsAre(ElementsAre(Cell(1.5), Cell{}), ElementsAre(Cell(1.0), Cell{})));
+  EXPECT_THAT(store.query("SELECT value, low, high, n_orders FROM scores", 5).rows,
+              ElementsAre(ElementsAre(Cell(2.5), Cell{}, Cell{}, Cell{})));
 }
 
 TEST(Store, ViewsTellTheLatestOfSweepsOfOneName) {

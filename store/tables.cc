@@ -65,8 +65,9 @@ std::vector<std::vector<Cell>> get_rows(cbor::Reader& r) {
 }
 
 /// Columns of table_row that have a place of their own; every other one goes into `point`.
-constexpr const char* kOwn[] = {"layer",      "head",  "mask_prob", "metric", "which", "k",
-                                "prune_seed", "value", "se",        "n",      "model", "dataset"};
+constexpr const char* kOwn[] = {
+    "layer", "head", "mask_prob", "signed_mean", "metric",   "which", "k",     "prune_seed",
+    "value", "se",   "low",       "high",        "n_orders", "n",     "model", "dataset"};
 
 bool is_own(const std::string& column) {
   for (const char* own : kOwn) {
@@ -119,9 +120,9 @@ void Store::put_table(StageId stage, const Table& table) {
   for (const auto& row : table.rows) {
     HC_CHECK(row.size() == table.columns.size());
     auto insert = impl_->writing(
-        "INSERT INTO table_row (stage, number, layer, head, mask_prob, metric, \"which\", k, "
-        "prune_seed, value, se, n, "
-        "model, dataset, point) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+        "INSERT INTO table_row (stage, number, layer, head, mask_prob, signed_mean, metric, "
+        "\"which\", k, prune_seed, value, se, low, high, n_orders, n, model, dataset, point) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
     insert->bind(stage).bind(number++);
     for (const char* own : kOwn) {
       const Cell* cell = cell_of(table.columns, row, own);
