@@ -1,6 +1,7 @@
 // From a checked [datasets.NAME] to rows: each task has its reader; what they share is here.
 #include "experiments/datasets/dataset.h"
 
+#include <filesystem>
 #include <functional>
 #include <map>
 
@@ -76,9 +77,15 @@ void load_text(Dataset& dataset, const Fields& values, const models::ModelFiles&
   options.prompt = get<int64_t>(values, "prompt");
   const int64_t offset = get<int64_t>(values, "offset"), n_rows = get<int64_t>(values, "rows");
   options.n_rows = offset + n_rows;
-  dataset.rows = read_text(resolve(get<std::string>(values, "path"), root), options, model);
+  const std::string path = resolve(get<std::string>(values, "path"), root);
+  dataset.rows = read_text(path, options, model);
   keep_range(dataset.rows, static_cast<size_t>(offset), static_cast<size_t>(n_rows));
   dataset.objective = options.masked ? Objective::kMasked : Objective::kNextToken;
+  const int64_t n_text = options.window - (options.bos && model.config.bos_id >= 0 ? 1 : 0);
+  dataset.windows = {
+      .text = std::filesystem::weakly_canonical(path).string(), .first = {}, .length = n_text};
+  for (int64_t i = offset; i < offset + n_rows; ++i)
+    dataset.windows.first.push_back(i * (options.stride > 0 ? options.stride : n_text));
 }
 
 void load_tokens(Dataset& dataset, const Fields& values, const models::ModelFiles& model,

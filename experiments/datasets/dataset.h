@@ -19,12 +19,21 @@ namespace headcount::datasets {
 enum class Objective { kMasked, kNextToken, kGivenLabels, kChoices };
 
 /// A dataset read for one model.
+/// Where the rows of a text come from: the file, and for each row the place of its first token in
+/// it and how many follow each other.
+struct Windows {
+  std::string text;
+  std::vector<int64_t> first;
+  int64_t length = 0;
+};
+
 struct Dataset {
   std::string name;
   std::string task;
   std::vector<Row> rows;
   Objective objective = Objective::kMasked;  // kChoices: rows have choices and nothing else
   bool has_choices = false;                  // addition rows have a masked span and choices
+  Windows windows;                           // of task "text"
 };
 
 /// The tasks' own keys (all but `task`): names, types, defaults; docs/spec.md is tested against it.

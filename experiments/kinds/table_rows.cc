@@ -126,7 +126,7 @@ void warn_overlap(Table& table, const Point& point) {
                          "\": the curves flatter the scores; take another split or other rows");
   }
   if (!has_windows(*point.dataset) || !has_windows(scored)) return;
-  const int64_t n = n_overlapping(*point.dataset, scored);
+  const int64_t n = n_overlapping(point.dataset->windows, scored.windows);
   if (n > 0) {
     warn_once(table, of_all(n, "windows") + " overlap with windows scored by stage \"" +
                          point.scores->stage +

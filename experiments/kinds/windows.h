@@ -8,15 +8,11 @@
 
 namespace headcount::experiments {
 
-/// A shorter overlap is not seen: it may be the same words by chance.
-constexpr int64_t kLeastOverlap = 8;
-
 /// Fewer windows than these make rough intervals, and neighbours in one text are alike.
 constexpr int64_t kFewWindows = 30;
 
-/// How many of `windows` partly overlap one of `others`: their first tokens (a beginning-of-text
-/// token apart) are its last, or their last its first, at least kLeastOverlap of them. Equal
-/// windows do not count: see warn_overlap().
-int64_t n_overlapping(const datasets::Dataset& windows, const datasets::Dataset& others);
+/// How many of `windows` share tokens of their text with one of `others`. Windows at the same place
+/// do not count: see warn_overlap().
+int64_t n_overlapping(const datasets::Windows& windows, const datasets::Windows& others);
 
 }  // namespace headcount::experiments

@@ -3,45 +3,35 @@
 
 #include <gtest/gtest.h>
 
-#include <numeric>
-
-#include "experiments/kinds/fixture.h"
-
 namespace headcount::experiments {
 namespace {
 
-/// Windows of `length` tokens of the text 0, 1, 2 ... that begin at these places, after a
-/// beginning-of-text token where `bos`.
-datasets::Dataset windows(const std::vector<int32_t>& starts, size_t length, bool bos = false) {
-  auto dataset = fixture::named("text", datasets::Objective::kNextToken);
-  for (const int32_t start : starts) {
-    Row row;
-    row.ids.resize(length);
-    std::iota(row.ids.begin(), row.ids.end(), start);
-    if (bos) row.ids.insert(row.ids.begin(), 9999);
-    dataset.rows.push_back(row);
-  }
-  return dataset;
+datasets::Windows windows(std::vector<int64_t> first, int64_t length = 20) {
+  return {.text = "/text", .first = std::move(first), .length = length};
 }
 
 TEST(Windows, NeighboursThatDoNotOverlapAreApart) {
-  EXPECT_EQ(n_overlapping(windows({40, 60}, 20), windows({0, 20}, 20)), 0);
-  EXPECT_EQ(n_overlapping(windows({40, 60}, 20, true), windows({0, 20}, 20, true)), 0);
+  EXPECT_EQ(n_overlapping(windows({40, 60}), windows({0, 20})), 0);
 }
 
-TEST(Windows, ASharedStretchIsSeenFromEitherSide) {
-  for (const bool bos : {false, true}) {
-    const auto scored = windows({0, 20}, 20, bos);
-    EXPECT_EQ(n_overlapping(windows({30, 60}, 20, bos), scored), 1) << bos;
-    EXPECT_EQ(n_overlapping(scored, windows({30, 60}, 20, bos)), 1) << bos;
-    EXPECT_EQ(n_overlapping(windows({32}, 20, bos), scored), 1) << bos;  // kLeastOverlap
-    EXPECT_EQ(n_overlapping(windows({33}, 20, bos), scored), 0) << bos;
-  }
+TEST(Windows, ASharedTokenIsSeenFromEitherSide) {
+  const auto scored = windows({0, 20});
+  EXPECT_EQ(n_overlapping(windows({39, 60}), scored), 1);
+  EXPECT_EQ(n_overlapping(scored, windows({39, 60})), 1);
+  EXPECT_EQ(n_overlapping(windows({10}), scored), 1);
 }
 
-TEST(Windows, EqualWindowsAreAnotherMatter) {
-  EXPECT_EQ(n_overlapping(windows({0}, 20), windows({0}, 20)), 0);
-  EXPECT_EQ(n_overlapping(windows({0}, 5), windows({1}, 5)), 0);
+TEST(Windows, LengthsMayDiffer) {
+  EXPECT_EQ(n_overlapping(windows({25}, 5), windows({0}, 30)), 1);
+  EXPECT_EQ(n_overlapping(windows({0}, 30), windows({25}, 5)), 1);
+  EXPECT_EQ(n_overlapping(windows({0}, 5), windows({0}, 30)), 1);
+}
+
+TEST(Windows, EqualWindowsAndOtherTextsAreAnotherMatter) {
+  EXPECT_EQ(n_overlapping(windows({0}), windows({0})), 0);
+  auto elsewhere = windows({10});
+  elsewhere.text = "/other";
+  EXPECT_EQ(n_overlapping(elsewhere, windows({0})), 0);
 }
 
 }  // namespace

@@ -5,7 +5,6 @@
 #include <nlohmann/json.hpp>
 
 #include "experiments/kinds/head_importance/head_importance.h"
-#include "experiments/metrics/statistics.h"
 #include "experiments/run/brute_force.h"
 #include "experiments/run/computations.h"
 #include "worker/runner/commands.h"
@@ -63,6 +62,17 @@ double distance(std::span<const double> a, std::span<const double> b) {
   return std::sqrt(sum);
 }
 
+/// |a - reference| / |reference|.
+double relative(const Vector& a, const Vector& reference) {
+  const double size = distance(reference, Vector(reference.size()));
+  return size > 0 ? distance(a, reference) / size : 0;
+}
+
+/// Gradients of a fixed rule on one path.
+int64_t n_nodes(const Tried& rule) {
+  return static_cast<int64_t>(experiments::nodes(rule.rule, rule.steps).size());
+}
+
 void add(Vector& sum, std::span<const double> terms) {
   sum.resize(terms.size());
   for (size_t i = 0; i < terms.size(); ++i) sum[i] += terms[i];
@@ -75,8 +85,7 @@ nlohmann::ordered_json to_json(const Tried& rule, const Tally& tally, double tol
     add(mean, sums.first);
     add(reference, sums.second);
     if (tally.sums.size() > 1)
-      by_prob[nlohmann::json(prob).dump()] =
-          metrics::relative_l2(sums.first, sums.second).value_or(0);
+      by_prob[nlohmann::json(prob).dump()] = relative(sums.first, sums.second);
   }
   nlohmann::ordered_json json{{"rule", rule.text}, {"n", tally.n}};
   json["unconverged"] = tally.unconverged;
@@ -84,7 +93,7 @@ nlohmann::ordered_json to_json(const Tried& rule, const Tally& tally, double tol
   json["worst_over_tol"] = tally.worst;
   json["evaluations_mean"] = tally.evaluations / static_cast<double>(tally.n);
   json["evaluations_max"] = tally.most_evaluations;
-  json["mean_vector_error"] = metrics::relative_l2(mean, reference).value_or(0);
+  json["mean_vector_error"] = relative(mean, reference);
   if (!by_prob.empty()) json["mean_vector_error_by_mask_prob"] = by_prob;
   json["tol_floor"] = tol_floor;
   return json;
@@ -144,7 +153,7 @@ int quadrature(const QuadratureOptions& options) {
           if (converged) tally.worst = std::max(tally.worst, off / tol);
           if (converged && off > 10 * tol) ++tally.beyond;
           const auto spent = static_cast<int64_t>(found[k].evaluations.empty()
-                                                      ? static_cast<double>(rules[k].steps + 1)
+                                                      ? static_cast<double>(n_nodes(rules[k]))
                                                       : found[k].evaluations[row]);
           tally.evaluations += static_cast<double>(spent);
           tally.most_evaluations = std::max(tally.most_evaluations, spent);

@@ -410,6 +410,9 @@ TEST(HeadPruningTable, WarnsOfFewWindowsAndOfTheirOverlap) {
     row.span_begin = 10;
     row.span_end = 20;
     to.rows.push_back(row);
+    to.windows.text = "/text";
+    to.windows.first.push_back(start);
+    to.windows.length = 20;
   };
   add(scored, 0);
   add(rest, 10);
