@@ -5,7 +5,6 @@
 #include <nlohmann/json.hpp>
 
 #include "experiments/kinds/head_importance/head_importance.h"
-#include "experiments/metrics/statistics.h"
 #include "experiments/run/brute_force.h"
 #include "experiments/run/computations.h"
 #include "worker/runner/commands.h"
@@ -63,6 +62,12 @@ double distance(std::span<const double> a, std::span<const double> b) {
   return std::sqrt(sum);
 }
 
+/// |a - b| / |b|; 0 where b is zero.
+double relative(const Vector& a, const Vector& b) {
+  const double size = distance(b, Vector(b.size()));
+  return size > 0 ? distance(a, b) / size : 0;
+}
+
 void add(Vector& sum, std::span<const double> terms) {
   sum.resize(terms.size());
   for (size_t i = 0; i < terms.size(); ++i) sum[i] += terms[i];
@@ -75,8 +80,7 @@ nlohmann::ordered_json to_json(const Tried& rule, const Tally& tally, double tol
     add(mean, sums.first);
     add(reference, sums.second);
     if (tally.sums.size() > 1)
-      by_prob[nlohmann::json(prob).dump()] =
-          metrics::relative_l2(sums.first, sums.second).value_or(0);
+      by_prob[nlohmann::json(prob).dump()] = relative(sums.first, sums.second);
   }
   nlohmann::ordered_json json{{"rule", rule.text}, {"n", tally.n}};
   json["unconverged"] = tally.unconverged;
@@ -84,7 +88,7 @@ nlohmann::ordered_json to_json(const Tried& rule, const Tally& tally, double tol
   json["worst_over_tol"] = tally.worst;
   json["evaluations_mean"] = tally.evaluations / static_cast<double>(tally.n);
   json["evaluations_max"] = tally.most_evaluations;
-  json["mean_vector_error"] = metrics::relative_l2(mean, reference).value_or(0);
+  json["mean_vector_error"] = relative(mean, reference);
   if (!by_prob.empty()) json["mean_vector_error_by_mask_prob"] = by_prob;
   json["tol_floor"] = tol_floor;
   return json;
