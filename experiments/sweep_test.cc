@@ -79,7 +79,7 @@ TEST_F(SweepTest, MakesOnePointPerCombinationModelSlowestAndNamesItByItsAxes) {
   EXPECT_EQ(first.dataset->rows.size(), 40u);
   EXPECT_EQ(first.seed, 5u);
   EXPECT_FALSE(first.values.contains("model"));
-  EXPECT_EQ(get<std::string>(first.values, "quadrature"), "trapezoid");
+  EXPECT_EQ(get<std::string>(first.values, "quadrature"), "adaptive");
 }
 
 TEST_F(SweepTest, OpensOnlyWhatAStageUses) {
@@ -378,8 +378,8 @@ quadrature = "simpson"
       "x.toml:16:1: stage[0].mask_probs: the rows of dataset \"train\" have a masked span: give "
       "mask_probs, such as [0.15, 0.3, 0.5, 0.7, 0.9]\n"
       "x.toml:23:1: stage[0].baseline: expected a number from 0 to 0.999, found 3\n"
-      "x.toml:24:1: stage[0].quadrature: expected one of \"right\", \"left\", \"midpoint\", "
-      "\"trapezoid\", \"adaptive\", \"gauss_legendre\", found \"simpson\"\n");
+      "x.toml:24:1: stage[0].quadrature: expected one of \"adaptive\", \"right\", \"left\", "
+      "\"midpoint\", \"trapezoid\", \"gauss_legendre\", found \"simpson\"\n");
 }
 
 }  // namespace
