@@ -60,14 +60,15 @@ TEST(Render, HeadScoresAreAMapTheStrongestHeadsAndHowFarToTrustThem) {
   EXPECT_THAT(text, HasSubstr("1      0     0  2.000 ± 0.12"));
   EXPECT_THAT(text, HasSubstr("2      0     1  -1.200 ± 0.25"));
   EXPECT_THAT(text, HasSubstr("p = 0.25"));
-  EXPECT_THAT(text, HasSubstr("how far to trust each point; audit: change of the mean vector by "
-                              "half the intervals, a row in sixteen;\n"
-                              "moving: share of a row's |IG| that changes with it; "
-                              "gap: |sum - change of J|, nats, residual: over the change or 1 nat\n"
-                              "  model  audit   moving  gap p95  residual p95  unconverged  "
-                              "gradients  largest  missing\n"
-                              "  mha_1  1.23 %  15.0 %  0.3000         4.00 %            2  "
-                              "    92.50    149.0        0\n"));
+  EXPECT_THAT(text,
+              HasSubstr("how far to trust each point; audit: change of the mean vector by "
+                        "half the intervals, a row in sixteen;\n"
+                        "moving: share of a row's |IG| that changes with it; "
+                        "gap: |sum - change of J|, nats, residual: over the change or 1 nat\n"
+                        "  model  audit   moving  gap p95  residual p95  unconverged  "
+                        "gradients  largest  missing\n"
+                        "  mha_1  1.23 %  15.0 %   0.3000  4.00 %                  2      92.50    "
+                        "149.0        0\n"));
   EXPECT_THAT(text, HasSubstr("warning: 3 of 64 rows are missing\n"));
 }
 

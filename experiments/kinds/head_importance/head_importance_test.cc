@@ -72,7 +72,7 @@ TEST(HeadImportancePlan, MoreRowsCostOnlyTheNewBlocks) {
 }
 
 TEST(HeadImportancePlan, OneMoreMaskProbabilityCostsOnlyItsOwnShards) {
-  const auto rows = fixture::masked_rows(16);
+  const auto rows = fixture::masked_rows(32);
   const auto before = keys(kind(), fixture::point(kind(), kModel, rows, masks({0.3, 0.7}, 2)));
   const auto after = keys(kind(), fixture::point(kind(), kModel, rows, masks({0.5, 0.7, 0.3}, 2)));
   EXPECT_EQ(n_new(after, before), 4u);
