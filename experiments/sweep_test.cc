@@ -272,6 +272,44 @@ k = [1]
   EXPECT_TRUE(std::isnan(scores.signed_mean[2]));
 }
 
+TEST_F(SweepTest, ScoresSayWhatTheTableHoldsAgainstThemAtTheirOwnPoint) {
+  Sweep made = sweep(std::string(kImportance) + R"([[stage]]
+name = "pruning"
+kind = "head_pruning"
+scores = { stage = "importance", model = "small" }
+dataset = "test"
+k = [1]
+)");
+  Table table;
+  table.columns = {"layer", "head",    "mask_prob", "value",
+                   "model", "dataset", "path_mode", "ig_steps"};
+  table.diagnostic_columns = {"model", "dataset", "path_mode", "ig_steps", "audit", "unconverged"};
+  const auto add = [&](const std::string& mode, int64_t steps, double audit) {
+    table.diagnostics.push_back(
+        {std::string("small"), std::string("train"), mode, steps, audit, int64_t{0}});
+  };
+  add("diagonal", 8, 0.25);
+  add("diagonal", 16, 0.01);
+  add("stochastic_threshold", 8, 0.3);
+  attach_scores(made, 1, table);
+  std::vector<std::string> said;
+  for (const Point& point : made.stages[1].points) said.push_back(point.scores->distrust);
+  const std::string at = "model = small, dataset = train, path_mode = ";
+  const std::string moves = " are not settled: half the intervals move the mean vector by ";
+  ASSERT_EQ(said.size(), 4u);
+  EXPECT_TRUE(said[0].starts_with(at + "diagonal, ig_steps = 8" + moves + "25 %")) << said[0];
+  EXPECT_EQ(said[1], "");
+  EXPECT_TRUE(said[2].starts_with(at + "stochastic_threshold, ig_steps = 8" + moves + "30 %"))
+      << said[2];
+  EXPECT_EQ(said[3], "");  // that point has no diagnostics
+
+  // A table of before the diagnostics were these says nothing against its scores.
+  table.diagnostic_columns = {"model",    "dataset",       "path_mode",
+                              "ig_steps", "residual_mean", "n_missing"};
+  attach_scores(made, 1, table);
+  EXPECT_EQ(made.stages[1].points[0].scores->distrust, "");
+}
+
 TEST_F(SweepTest, ScoresAreFoundByListsWhateverProgramStoredThem) {
   Sweep made = sweep(R"([[stage]]
 name = "importance"
