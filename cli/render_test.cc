@@ -19,8 +19,9 @@ Table importance() {
   table.stage = "importance";
   table.kind = "head_importance";
   table.columns = {"layer", "head", "mask_prob", "value", "se", "n", "model"};
-  table.diagnostic_columns = {"model",           "residual_mean", "residual_p95",
-                              "step_difference", "unconverged",   "n_missing"};
+  table.diagnostic_columns = {
+      "model",        "audit",       "step_difference",  "moving",          "gap_p95",
+      "residual_p95", "unconverged", "evaluations_mean", "evaluations_max", "n_missing"};
   const std::string model = "mha_1";
   for (const Cell& prob : {Cell(), Cell(0.25)}) {
     table.rows.push_back({int64_t{0}, int64_t{0}, prob, 2.0, 0.125, int64_t{64}, model});
@@ -28,7 +29,8 @@ Table importance() {
     table.rows.push_back({int64_t{1}, int64_t{0}, prob, 0.01, 0.001, int64_t{64}, model});
     table.rows.push_back({int64_t{1}, int64_t{1}, prob, 0.3, Cell(), int64_t{64}, model});
   }
-  table.diagnostics.push_back({model, 0.0123, 0.04, Cell(), int64_t{2}, int64_t{0}});
+  table.diagnostics.push_back(
+      {model, 0.0123, Cell(), 0.15, 0.3, 0.04, int64_t{2}, 92.5, 149.0, int64_t{0}});
   table.warnings = {"3 of 64 rows are missing"};
   return table;
 }
@@ -47,7 +49,7 @@ TEST(Render, NumbersAreReadable) {
   EXPECT_EQ(readable(1e-7), "1.000e-07");
 }
 
-TEST(Render, HeadScoresAreAMapTheStrongestHeadsAndTheResidual) {
+TEST(Render, HeadScoresAreAMapTheStrongestHeadsAndHowFarToTrustThem) {
   const std::string text = render({importance()}, Format::kText);
   EXPECT_THAT(
       text,
@@ -58,9 +60,15 @@ TEST(Render, HeadScoresAreAMapTheStrongestHeadsAndTheResidual) {
   EXPECT_THAT(text, HasSubstr("1      0     0  2.000 ± 0.12"));
   EXPECT_THAT(text, HasSubstr("2      0     1  -1.200 ± 0.25"));
   EXPECT_THAT(text, HasSubstr("p = 0.25"));
-  EXPECT_THAT(text, HasSubstr("completeness residual 1.23 % of the mean, 4.00 % at the 95th "
-                              "percentile of rows; step difference none; "
-                              "2 rows unconverged, 0 missing"));
+  EXPECT_THAT(text,
+              HasSubstr("how far to trust each point; audit: change of the mean vector by "
+                        "half the intervals, a row in sixteen;\n"
+                        "moving: share of a row's |IG| that changes with it; "
+                        "gap: |sum - change of J|, nats, residual: over the change or 1 nat\n"
+                        "  model  audit   moving  gap p95  residual p95  unconverged  "
+                        "gradients  largest  missing\n"
+                        "  mha_1  1.23 %  15.0 %   0.3000  4.00 %                  2      92.50    "
+                        "149.0        0\n"));
   EXPECT_THAT(text, HasSubstr("warning: 3 of 64 rows are missing\n"));
 }
 
@@ -81,11 +89,27 @@ TEST(Render, SeveralPointsAreComparedByHowFarToTrustThem) {
   auto more = table.rows;
   for (auto& row : more) row.back() = std::string("gqa");
   table.rows.insert(table.rows.end(), more.begin(), more.end());
-  table.diagnostics.push_back({std::string("gqa"), 0.5, 0.75, 0.25, int64_t{0}, int64_t{8}});
+  table.diagnostics.push_back(
+      {std::string("gqa"), Cell(), 0.25, 0.5, 3.0, 0.75, int64_t{0}, Cell(), Cell(), int64_t{8}});
   const std::string text = render({table}, Format::kText);
   EXPECT_THAT(text, AllOf(HasSubstr("model = mha_1\n"), HasSubstr("model = gqa\n")));
-  EXPECT_THAT(text, ContainsRegex("mha_1 +1.23 % +4.00 % +none +2 +0\n"));
-  EXPECT_THAT(text, ContainsRegex("gqa +50.0 % +75.0 % +25.0 % +0 +8\n"));
+  EXPECT_THAT(text, ContainsRegex("mha_1 +1.23 % +none +15.0 % +0.3000 +4.00 % +2 +92.50 +149.0 "
+                                  "+0\n"));
+  EXPECT_THAT(text, ContainsRegex("gqa +none +25.0 % +50.0 % +3.000 +75.0 % +0 +8\n"));
+  EXPECT_THAT(text,
+              HasSubstr("; step difference: change of the mean vector from half the steps;\n"));
+}
+
+TEST(Render, ATableOfAnOlderVersionShowsTheTrustItHas) {
+  Table table = importance();
+  table.diagnostic_columns = {"model",           "residual_mean", "residual_p95",
+                              "step_difference", "unconverged",   "n_missing"};
+  table.diagnostics = {{std::string("mha_1"), 0.0123, 0.04, 0.25, int64_t{2}, int64_t{0}}};
+  const std::string text = render({table}, Format::kText);
+  EXPECT_THAT(text, HasSubstr("how far to trust each point; step difference: "));
+  EXPECT_THAT(text, ContainsRegex("model +step difference +residual p95 +residual +unconverged"));
+  EXPECT_THAT(text, ContainsRegex("mha_1 +25.0 % +4.00 % +1.23 % +2 +0\n"));
+  EXPECT_THAT(text, Not(HasSubstr("gap")));
 }
 
 /// One point of a pruning stage: loss, then exact match.

@@ -44,11 +44,11 @@ Evaluations evaluations(const head_importance::Params& params) {
 Passes importance_passes(const Shard& shard) {
   const auto params = head_importance::params_of(shard);
   const Evaluations each = evaluations(params);
-  // The audit of one row takes as many inside its paths again.
-  const auto audited = params.adaptive() ? 1 : 0;
   const auto n_rows = static_cast<int64_t>(shard.rows.size());
   const auto gradients = [&](int64_t inside) {
-    return (n_rows + audited) * inside * params.path_count + n_rows * each.at_ends;
+    // The audit of one row: four more in each interval, of which 4 n - 1 are inside n intervals.
+    const int64_t audit = params.adaptive() ? inside + 1 : 0;
+    return (n_rows * inside + audit) * params.path_count + n_rows * each.at_ends;
   };
   const int64_t expected = gradients(each.inside);
   const int64_t most = params.adaptive() ? gradients(params.max_evaluations - 2) : expected;

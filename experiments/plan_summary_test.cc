@@ -48,27 +48,57 @@ TEST(PlanSummary, CountsPassesOfEveryRuleAsTheIntegratorSpendsThem) {
       {"trapezoid", 80 * (7 + 2), 80 * (7 + 2)},
       {"midpoint", 80 * (8 + 4 + 2), 80 * (8 + 4)},
       {"gauss_legendre", 80 * (8 + 4 + 2), 80 * (8 + 4)},
-      {"adaptive", 80 * (15 + 2), 80 * (15 + 2)},
   };
   for (const auto& [rule, forward, backward] : rules) {
     const auto plan =
         fresh(sweep(files, importance("quadrature = \"" + rule + "\"\nig_steps = 8\n")));
     EXPECT_EQ(plan.stages[0].passes.forward, forward) << rule;
     EXPECT_EQ(plan.stages[0].passes.backward, backward) << rule;
-    EXPECT_EQ(plan.stages[0].passes.at_least, rule == "adaptive");
-    EXPECT_EQ(plan.stages[0].n_shards, 3 * 2 * 2);  // blocks of 8 rows
+    EXPECT_FALSE(plan.stages[0].passes.uncertain()) << rule;
+    EXPECT_EQ(plan.stages[0].passes.most_forward, forward) << rule;
+    EXPECT_EQ(plan.stages[0].passes.most_backward, backward) << rule;
+    EXPECT_EQ(plan.stages[0].n_shards, 2 * 2 * 2);  // blocks of 16 rows
   }
+}
+
+TEST(PlanSummary, OfAdaptiveSaysWhatIsExpectedAndWhatIsTheMostWithTheAuditsIn) {
+  const TestFiles files;
+  const auto passes_of = [&](const std::string& keys) {
+    return fresh(sweep(files, importance(keys))).stages[0].passes;
+  };
+  // 80 (row, mask) pairs in 8 shards, one audited row in each: all its intervals halved, four
+  // gradients in each of n where the path had 4 n + 1 with its ends.
+  const auto expect = [](const Passes& found, int64_t expected, int64_t most) {
+    EXPECT_TRUE(found.uncertain());
+    EXPECT_EQ(found.backward, 80 * expected + 8 * (expected - 1));
+    EXPECT_EQ(found.most_backward, 80 * most + 8 * (most - 1));
+    EXPECT_EQ(found.forward, found.backward);
+    EXPECT_EQ(found.most_forward, found.most_backward);
+  };
+  expect(passes_of(""), 86, 4097);  // 100 (0.01 / tol)^0.21 at tol 0.02
+  expect(passes_of("tol = 0.01\nmax_evaluations = 1025\n"), 100, 1025);
+  expect(passes_of("tol = 1e-3\n"), 162, 4097);
+  expect(passes_of("ig_steps = 48\n"), 4 * 48 + 1, 4097);  // no fewer than it starts with
+}
+
+TEST(PlanSummary, AdaptivePathsShareTheirEndPointsAndAreAllAudited) {
+  const TestFiles files;
+  const auto found =
+      fresh(sweep(files, importance("path_mode = \"stochastic_threshold\"\n"))).stages[0].passes;
+  // 260 (0.01 / 0.02)^0.29 = 212 gradients a path, of which the two ends are shared by four.
+  EXPECT_EQ(found.backward, 80 * (4 * 210 + 2) + 8 * 4 * 211);
+  EXPECT_EQ(found.most_backward, 80 * (4 * 4095 + 2) + 8 * 4 * 4096);
 }
 
 TEST(PlanSummary, PathsShareTheirEndPointsAndOverlappingPointsTheirShards) {
   const TestFiles files;
-  const auto plan = fresh(sweep(
-      files,
-      importance("path_mode = \"stochastic_threshold\"\npath_samples = [4, 16]\nig_steps = 8\n")));
+  const auto plan =
+      fresh(sweep(files, importance("path_mode = \"stochastic_threshold\"\npath_samples = [4, 16]\n"
+                                    "quadrature = \"trapezoid\"\nig_steps = 8\n")));
   const StageSummary& stage = plan.stages[0];
   EXPECT_EQ(stage.n_points, 2);
-  EXPECT_EQ(stage.n_shards, 60);  // 12 blocks and masks, 1 + 4 blocks of paths
-  EXPECT_EQ(stage.n_unique, 12 * 4);
+  EXPECT_EQ(stage.n_shards, 40);  // 8 blocks and masks, 1 + 4 blocks of paths
+  EXPECT_EQ(stage.n_unique, 8 * 4);
   EXPECT_EQ(stage.passes.backward, 80 * (16 * 7 + 4 * 2));
 }
 
@@ -81,7 +111,7 @@ TEST(PlanSummary, WhatIsStoredIsNotCountedAgain) {
     ++n_asked;
     return one == stored;
   });
-  EXPECT_EQ(n_asked, 24);
+  EXPECT_EQ(n_asked, 16);
   EXPECT_EQ(plan.stages[0].n_cached, 1);
   const auto all = fresh(made);
   EXPECT_EQ(all.stages[0].passes.backward - plan.stages[0].passes.backward,
@@ -109,44 +139,47 @@ k = [1, 2]
 }
 
 TEST(PlanSummary, RendersATableAndJson) {
-  const PlanSummary plan{
-      .sweep = "heads",
-      .stages = {{.name = "importance",
-                  .kind = "head_importance",
-                  .n_points = 2,
-                  .n_rows = 256,
-                  .n_shards = 100,
-                  .n_unique = 80,
-                  .n_cached = 30,
-                  .passes = {.forward = 5000, .backward = 4000, .at_least = true}},
-                 {.name = "pruning",
-                  .kind = "head_pruning",
-                  .n_points = 2,
-                  .n_rows = 512,
-                  .n_shards = 64,
-                  .n_unique = {},
-                  .n_cached = {},
-                  .passes = {.forward = 1024}}}};
+  const PlanSummary plan{.sweep = "heads",
+                         .stages = {{.name = "importance",
+                                     .kind = "head_importance",
+                                     .n_points = 2,
+                                     .n_rows = 256,
+                                     .n_shards = 100,
+                                     .n_unique = 80,
+                                     .n_cached = 30,
+                                     .passes = {.forward = 5000,
+                                                .backward = 4000,
+                                                .most_forward = 90000,
+                                                .most_backward = 80000}},
+                                    {.name = "pruning",
+                                     .kind = "head_pruning",
+                                     .n_points = 2,
+                                     .n_rows = 512,
+                                     .n_shards = 64,
+                                     .n_unique = {},
+                                     .n_cached = {},
+                                     .passes = {.forward = 1024, .most_forward = 1024}}}};
   EXPECT_EQ(
       to_text(plan),
       "stage       kind             points  rows  shards  unique  cached  to run  forward  "
-      "backward\n"
-      "importance  head_importance       2   256     100      80      30      50   >=5000    "
-      ">=4000\n"
+      "backward  at most\n"
+      "importance  head_importance       2   256     100      80      30      50    ~5000     "
+      "~4000    80000\n"
       "pruning     head_pruning          2   512      64       ?       ?       ?     1024       "
-      "  0\n"
-      "total                             4           164       ?       ?       ?   >=6024    "
-      ">=4000\n"
+      "  0        0\n"
+      "total                             4           164       ?       ?       ?    ~6024     "
+      "~4000    80000\n"
       "forward, backward: passes of one sequence through a model, of what is to run\n"
       "?: known once the stage it reads is complete; passes are of all its shards\n"
-      ">=: adaptive quadrature goes on until its tolerance is met\n");
+      "~: adaptive quadrature goes on until its tolerance is met; what the built-in models took is "
+      "expected, at most so many backward passes\n");
   EXPECT_EQ(
       to_json(plan),
       R"({"sweep":"heads","stages":[{"name":"importance","kind":"head_importance","points":2,)"
       R"("rows":256,"shards":100,"unique":80,"cached":30,"to_run":50,"forward_passes":5000,)"
-      R"("backward_passes":4000,"at_least":true},{"name":"pruning","kind":"head_pruning",)"
+      R"("backward_passes":4000,"forward_passes_at_most":90000,"backward_passes_at_most":80000},{"name":"pruning","kind":"head_pruning",)"
       R"("points":2,"rows":512,"shards":64,"unique":null,"cached":null,"to_run":null,)"
-      R"("forward_passes":1024,"backward_passes":0,"at_least":false}]})"
+      R"("forward_passes":1024,"backward_passes":0,"forward_passes_at_most":1024,"backward_passes_at_most":0}]})"
       "\n");
 }
 

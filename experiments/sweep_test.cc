@@ -79,7 +79,7 @@ TEST_F(SweepTest, MakesOnePointPerCombinationModelSlowestAndNamesItByItsAxes) {
   EXPECT_EQ(first.dataset->rows.size(), 40u);
   EXPECT_EQ(first.seed, 5u);
   EXPECT_FALSE(first.values.contains("model"));
-  EXPECT_EQ(get<std::string>(first.values, "quadrature"), "trapezoid");
+  EXPECT_EQ(get<std::string>(first.values, "quadrature"), "adaptive");
 }
 
 TEST_F(SweepTest, OpensOnlyWhatAStageUses) {
@@ -272,6 +272,44 @@ k = [1]
   EXPECT_TRUE(std::isnan(scores.signed_mean[2]));
 }
 
+TEST_F(SweepTest, ScoresSayWhatTheTableHoldsAgainstThemAtTheirOwnPoint) {
+  Sweep made = sweep(std::string(kImportance) + R"([[stage]]
+name = "pruning"
+kind = "head_pruning"
+scores = { stage = "importance", model = "small" }
+dataset = "test"
+k = [1]
+)");
+  Table table;
+  table.columns = {"layer", "head",    "mask_prob", "value",
+                   "model", "dataset", "path_mode", "ig_steps"};
+  table.diagnostic_columns = {"model", "dataset", "path_mode", "ig_steps", "audit", "unconverged"};
+  const auto add = [&](const std::string& mode, int64_t steps, double audit) {
+    table.diagnostics.push_back(
+        {std::string("small"), std::string("train"), mode, steps, audit, int64_t{0}});
+  };
+  add("diagonal", 8, 0.25);
+  add("diagonal", 16, 0.01);
+  add("stochastic_threshold", 8, 0.3);
+  attach_scores(made, 1, table);
+  std::vector<std::string> said;
+  for (const Point& point : made.stages[1].points) said.push_back(point.scores->distrust);
+  const std::string at = "model = small, dataset = train, path_mode = ";
+  const std::string moves = " are not settled: half the intervals move the mean vector by ";
+  ASSERT_EQ(said.size(), 4u);
+  EXPECT_TRUE(said[0].starts_with(at + "diagonal, ig_steps = 8" + moves + "25 %")) << said[0];
+  EXPECT_EQ(said[1], "");
+  EXPECT_TRUE(said[2].starts_with(at + "stochastic_threshold, ig_steps = 8" + moves + "30 %"))
+      << said[2];
+  EXPECT_EQ(said[3], "");  // that point has no diagnostics
+
+  // A table of before the diagnostics were these says nothing against its scores.
+  table.diagnostic_columns = {"model",    "dataset",       "path_mode",
+                              "ig_steps", "residual_mean", "n_missing"};
+  attach_scores(made, 1, table);
+  EXPECT_EQ(made.stages[1].points[0].scores->distrust, "");
+}
+
 TEST_F(SweepTest, ScoresAreFoundByListsWhateverProgramStoredThem) {
   Sweep made = sweep(R"([[stage]]
 name = "importance"
@@ -378,8 +416,8 @@ quadrature = "simpson"
       "x.toml:16:1: stage[0].mask_probs: the rows of dataset \"train\" have a masked span: give "
       "mask_probs, such as [0.15, 0.3, 0.5, 0.7, 0.9]\n"
       "x.toml:23:1: stage[0].baseline: expected a number from 0 to 0.999, found 3\n"
-      "x.toml:24:1: stage[0].quadrature: expected one of \"right\", \"left\", \"midpoint\", "
-      "\"trapezoid\", \"adaptive\", \"gauss_legendre\", found \"simpson\"\n");
+      "x.toml:24:1: stage[0].quadrature: expected one of \"adaptive\", \"right\", \"left\", "
+      "\"midpoint\", \"trapezoid\", \"gauss_legendre\", found \"simpson\"\n");
 }
 
 }  // namespace

@@ -120,15 +120,15 @@ inline size_t n_new(const std::set<ShardKey>& now, const std::set<ShardKey>& bef
 }
 
 /// A result with the planned arrays of the shard, every element given by `value(array name, row,
-/// column)`.
+/// column)`; an array of fewer rows is asked for the first ones.
 using Value = std::function<double(const std::string& array, const Row& row, size_t column)>;
 inline Result result_of(const Shard& shard, const Value& value) {
   Result result;
   for (const ArrayPlan& plan : arrays(shard)) {
     NamedArray array{plan.name, plan.shape, {}};
     const size_t width = plan.shape.size() > 1 ? static_cast<size_t>(plan.shape[1]) : 1;
-    for (const Row& row : shard.rows) {
-      for (size_t i = 0; i < width; ++i) array.data.push_back(value(plan.name, row, i));
+    for (size_t row = 0; row < static_cast<size_t>(plan.shape[0]); ++row) {
+      for (size_t i = 0; i < width; ++i) array.data.push_back(value(plan.name, shard.rows[row], i));
     }
     result.arrays.push_back(array);
   }

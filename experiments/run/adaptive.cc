@@ -16,8 +16,12 @@ namespace {
 
 using Vector = std::vector<double>;
 
-/// After so many halvings for the score's sake alone, what is missing is its rounding.
+/// After so many halvings for the score's sake alone, a little that is missing is its rounding.
 constexpr int kHalvingsForTheScore = 3;
+/// Of J: more than the coarsest dtype rounds, and so never left out.
+constexpr double kMostRounding = 0x1p-7;
+/// Shorter intervals are not halved: their quarters would fall on each other.
+constexpr double kLeastWidth = 0x1p-48;
 
 struct Node {
   double score = 0;
@@ -166,8 +170,10 @@ class Adaptive {
     double sum = 0;
     for (const double x : one.value) sum += x;
     one.gap = std::abs(sum - (hi - lo));
-    if (one.for_the_score >= kHalvingsForTheScore ||
-        one.gap <= integration_.score_rounding * std::max(std::abs(lo), std::abs(hi)))
+    const double size = std::max(std::abs(lo), std::abs(hi));
+    if (one.gap <= integration_.score_rounding * size ||
+        (one.for_the_score >= kHalvingsForTheScore &&
+         one.gap <= kMostRounding * std::max(size, integration_.tol_floor)))
       one.gap = 0;
   }
 
@@ -199,14 +205,15 @@ class Adaptive {
   }
 
   /// Halves every interval whose error is above its share, the worst first as far as
-  /// max_evaluations reaches. False: it reaches for none.
+  /// max_evaluations reaches. False: for none, or the worst are too short to halve.
   bool halve(Refined& r, double share) const {
     const auto used = static_cast<int64_t>(r.interior.size()) + 2;
     const auto room =
         static_cast<size_t>(std::max<int64_t>(0, integration_.max_evaluations - used) / 4);
     std::vector<size_t> worst;
     for (size_t i = 0; i < r.intervals.size(); ++i) {
-      if (r.intervals[i].error() > share) worst.push_back(i);
+      const Interval& one = r.intervals[i];
+      if (one.error() > share && one.hi - one.lo >= kLeastWidth) worst.push_back(i);
     }
     std::stable_sort(worst.begin(), worst.end(), [&](size_t a, size_t b) {
       return r.intervals[a].error() > r.intervals[b].error();

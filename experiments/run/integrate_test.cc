@@ -8,34 +8,12 @@
 #include <cmath>
 #include <numeric>
 
+#include "experiments/run/closed_scores.h"
+
 namespace headcount::experiments {
 namespace {
 
 using Vector = std::vector<double>;
-/// A closed-form score of one sample: its value, and its gradient written to the second argument.
-using Closed = std::function<double(std::span<const double> a, std::span<double> gradient)>;
-
-ScoreFunction batched(const Closed& closed, size_t* calls = nullptr) {
-  return [=](const Samples& samples, bool with_gradient) {
-    Scored out;
-    const size_t n = samples.row.size(), n_gates = samples.gates.size() / n;
-    Vector gradient(n_gates);
-    for (size_t i = 0; i < n; ++i) {
-      out.score.push_back(closed(samples.gates.subspan(i * n_gates, n_gates), gradient));
-      if (with_gradient) out.gradient.insert(out.gradient.end(), gradient.begin(), gradient.end());
-    }
-    if (calls) *calls += n;
-    return out;
-  };
-}
-
-/// 3a - b + 2c.
-double linear(std::span<const double> a, std::span<double> g) {
-  g[0] = 3;
-  g[1] = -1;
-  g[2] = 2;
-  return 3 * a[0] - a[1] + 2 * a[2];
-}
 /// 1/2 a'Ha with H = [[2, 1, 0], [1, 4, -1], [0, -1, 1]]; H1 = [3, 4, 0].
 double quadratic(std::span<const double> a, std::span<double> g) {
   g[0] = 2 * a[0] + a[1];
@@ -58,14 +36,6 @@ double multilinear(std::span<const double> x, std::span<double> g) {
   return a + 2 * b - c + 0.5 * a * b - b * c + 3 * a * b * c;
 }
 const Vector kShapleyOfMultilinear = {2.25, 2.75, -0.5};
-/// tanh(3a + b) e^b: smooth and far from polynomial.
-double curved(std::span<const double> a, std::span<double> g) {
-  const double t = std::tanh(3 * a[0] + a[1]), e = std::exp(a[1]);
-  g[0] = 3 * (1 - t * t) * e;
-  g[1] = (1 - t * t) * e + t * e;
-  return t * e;
-}
-
 struct Quadrature {
   Rule rule = Rule::kTrapezoid;
   int64_t steps = 8;
@@ -233,82 +203,16 @@ TEST(Integrate, HalfIsTheRuleWithHalfTheSteps) {
 
 TEST(Integrate, SharesEndPointsBetweenPathsAndNodesBetweenTheRuleAndItsHalf) {
   const auto evaluations = [](Rule rule, int64_t steps, size_t n_paths) {
-    size_t calls = 0;
+    std::vector<Vector> seen;
     std::vector<Path> paths = stochastic(2, static_cast<uint32_t>(n_paths));
     integrate({.n_gates = 2, .paths = {paths}, .rule = rule, .steps = steps},
-              batched(curved, &calls), [](double) {});
-    return calls;
+              batched(curved, &seen), [](double) {});
+    return seen.size();
   };
   EXPECT_EQ(evaluations(Rule::kTrapezoid, 8, 4), 4U * 7 + 2);
   EXPECT_EQ(evaluations(Rule::kRight, 8, 4), 4U * 7 + 2);  // one of the ends without gradient
   EXPECT_EQ(evaluations(Rule::kMidpoint, 7, 4), 4U * 7 + 2);
   EXPECT_EQ(evaluations(Rule::kMidpoint, 8, 4), 4U * 12 + 2);
-}
-
-TEST(Integrate, AdaptiveStopsOnTheVectorWithinItsTolerance) {
-  for (const double tol : {1e-2, 1e-4}) {
-    for (const int64_t steps : {1, 3, 4}) {
-      const Integrals i =
-          diagonal({.rule = Rule::kAdaptive, .steps = steps, .tol = tol}, 2, curved);
-      EXPECT_EQ(i.unconverged[0], 0);
-      const double bound = tol * std::max(1.0, i.score_one[0] - i.score_base[0]);
-      EXPECT_LE(std::hypot(i.ig[0] - i.ig_half[0], i.ig[1] - i.ig_half[1]), bound);
-      expect_near(i.ig, diagonal({.rule = Rule::kGaussLegendre, .steps = 64}, 2, curved).ig, bound);
-    }
-  }
-}
-
-TEST(Integrate, AdaptiveHalvedEverywhereIsTheUniformTrapezoid) {
-  // Nothing is little enough for a tolerance of zero: every interval is halved up to the limit.
-  const Integrals i =
-      diagonal({.rule = Rule::kAdaptive, .steps = 4, .max_evaluations = 33, .tol = 0}, 2, curved);
-  EXPECT_EQ(i.unconverged[0], 1);
-  EXPECT_EQ(i.evaluations[0], 33);
-  const Integrals uniform = diagonal({.rule = Rule::kTrapezoid, .steps = 32}, 2, curved);
-  expect_near(i.ig, uniform.ig, 1e-14);
-  expect_near(i.ig_half, uniform.ig_half, 1e-14);
-}
-
-TEST(Integrate, AdaptiveHalvesWhereTheScoreClimbs) {
-  const Closed steep = [](std::span<const double> a, std::span<double> g) {
-    const double t = std::tanh(500 * a[0]);
-    g[0] = 500 * (1 - t * t);
-    return t;
-  };
-  const Integrals i = diagonal({.rule = Rule::kAdaptive, .steps = 4, .tol = 1e-3}, 1, steep);
-  EXPECT_NEAR(i.ig[0], 1, 1e-3);
-  EXPECT_LT(i.evaluations[0], 150);
-  EXPECT_GT(std::abs(diagonal({.rule = Rule::kTrapezoid, .steps = 256}, 1, steep).ig[0] - 1), 0.1);
-}
-
-TEST(Integrate, AdaptiveStopsEachPathByItselfAndCountsTheUnconverged) {
-  // Row 0 is linear (converges at the first halving), row 1 cannot within its limit.
-  size_t sharp = 0;
-  const ScoreFunction score = [&](const Samples& samples, bool with_gradient) {
-    Scored out;
-    for (size_t i = 0; i < samples.row.size(); ++i) {
-      const double a = samples.gates[i];
-      const bool row_one = samples.row[i] == 1;
-      if (row_one) ++sharp;
-      out.score.push_back(row_one ? std::tanh(1000 * a) : a);
-      const double t = std::tanh(1000 * a);
-      if (with_gradient) out.gradient.push_back(row_one ? 1000 * (1 - t * t) : 1);
-    }
-    return out;
-  };
-  Vector reported;
-  const Integrals i = integrate({.n_gates = 1,
-                                 .paths = {{Path{}}, {Path{}}},
-                                 .rule = Rule::kAdaptive,
-                                 .steps = 4,
-                                 .max_evaluations = 33,
-                                 .micro_batch = 3},
-                                score, [&](double share) { reported.push_back(share); });
-  EXPECT_EQ(i.unconverged, (Vector{0, 1}));
-  EXPECT_EQ(i.evaluations, (Vector{9, 33}));
-  EXPECT_EQ(sharp, 33U);
-  EXPECT_TRUE(std::is_sorted(reported.begin(), reported.end()));
-  EXPECT_LE(reported.back(), 1);
 }
 
 TEST(Integrate, GivesTheSameBitsForAnyMicroBatchOfAScoreThatDoes) {

@@ -48,6 +48,8 @@ Fixed importance_shards() {
   diagonal.layer_last = 1;
   diagonal.mask_prob = 0.5;
   diagonal.mask_id = kTestMask;
+  diagonal.quadrature = Quadrature::kTrapezoid;
+  diagonal.ig_steps = 8;
   Params stochastic = diagonal;
   stochastic.path_mode = PathMode::kStochasticThreshold;
   stochastic.path_first = stochastic.path_count = stochastic.path_block = 4;

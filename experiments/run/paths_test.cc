@@ -115,6 +115,54 @@ TEST(Thresholds, OfALatinHypercubeFillEveryStratumOnceInEachBlock) {
   EXPECT_EQ(orders.size(), 24U);  // 192 permutations drawn: every one of the 24 comes up
 }
 
+/// The gate of the only head at t.
+double gate(const Path& path, double t) {
+  double found = 0;
+  gates_at(path, t, std::span(&found, 1));
+  return found;
+}
+
+TEST(Ramp, IsWhereTheGateRises) {
+  const Path paths[] = {{},
+                        {.baseline = 0.25, .thresholds = {0.4}},
+                        {.thresholds = {0.0}},
+                        {.thresholds = {0.4}, .ramp_width = 0.1},
+                        {.baseline = 0.25, .thresholds = {0.9}, .ramp_width = 3}};
+  for (const Path& path : paths) {
+    const Ramp ramp = ramp_of(path, 0);
+    EXPECT_GE(ramp.begin, 0);
+    EXPECT_LE(ramp.end, 1 + 1e-15);
+    EXPECT_NEAR(gate(path, ramp.begin), path.baseline, 1e-14);
+    EXPECT_NEAR(gate(path, ramp.end), 1, 1e-14);
+    for (const double x : {0.1, 0.5, 0.9})
+      EXPECT_NEAR(gate(path, ramp.begin + x * (ramp.end - ramp.begin)),
+                  path.baseline + (1 - path.baseline) * x, 1e-14);
+  }
+}
+
+TEST(Ramp, HasTheTimesOfItsFormula) {
+  const Ramp whole = ramp_of({}, 3);
+  EXPECT_EQ(whole.begin, 0);
+  EXPECT_EQ(whole.end, 1);
+  const Ramp to_end = ramp_of({.thresholds = {0.1, 0.4}}, 1);
+  EXPECT_EQ(to_end.begin, 0.4);
+  EXPECT_DOUBLE_EQ(to_end.end, 1);
+  const Ramp narrow = ramp_of({.thresholds = {0.4}, .ramp_width = 0.1}, 0);
+  EXPECT_DOUBLE_EQ(narrow.begin, 0.4 / 1.1);
+  EXPECT_DOUBLE_EQ(narrow.end, 0.5 / 1.1);
+  EXPECT_DOUBLE_EQ(ramp_of({.thresholds = {1 - 1e-7}}, 0).end, 1 - 1e-7 + 1e-6);
+}
+
+TEST(Kinks, AreWhereRampsBeginAndEndInsideThePathEachOnce) {
+  EXPECT_TRUE(kinks({}).empty());
+  EXPECT_EQ(kinks({.thresholds = {0.5, 0, 0.25, 0.5}}), (std::vector<double>{0.25, 0.5}));
+  const auto narrow = kinks({.thresholds = {0.5, 0}, .ramp_width = 0.25});
+  ASSERT_EQ(narrow.size(), 3U);
+  EXPECT_DOUBLE_EQ(narrow[0], 0.2);
+  EXPECT_DOUBLE_EQ(narrow[1], 0.4);
+  EXPECT_DOUBLE_EQ(narrow[2], 0.6);
+}
+
 TEST(Thresholds, DoNotDependOnTheLayerRange) {
   for (const bool latin : {false, true}) {
     const ThresholdDraw draw{.seed = 11, .row_id = 5, .latin_hypercube = latin};

@@ -10,6 +10,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "experiments/sweep.h"
+
 namespace headcount::runner {
 namespace {
 
@@ -141,13 +143,82 @@ TEST_F(Program, FillsInMasksByEachFamilysWay) {
 
 TEST_F(Program, EverySubcommandExplainsItself) {
   const std::string help = run("--help").out;
-  for (const char* command : {"serve", "run", "compare", "loss", "gradient", "diagonal", "generate",
-                              "verify", "info", "bench", "train"}) {
+  for (const char* command : {"serve", "run", "quadrature", "compare", "loss", "gradient",
+                              "diagonal", "generate", "verify", "info", "bench", "train"}) {
     EXPECT_NE(help.find(command), std::string::npos) << command;
     const Finished finished = run(std::string(command) + " --help");
     EXPECT_EQ(finished.status, 0);
     EXPECT_NE(finished.out.find("Usage:"), std::string::npos) << command;
   }
+}
+
+/// The shard file of a stage on two rows of the built-in model, as `headcount plan --shards` does.
+std::string shards_of(const fs::path& folder, const std::string& stage) {
+  const auto made = experiments::prepare(R"(name = "x"
+[models.m]
+path = "builtin:addition"
+[datasets.d]
+task = "addition"
+split = "train"
+rows = 2
+[[stage]]
+name = "s"
+)" + stage,
+                                         "x.toml", ".");
+  EXPECT_EQ(to_string(made.problems), "");
+  const auto& only = made.sweep->stages[0];
+  const auto& model = *only.points[0].model;
+  ShardFile file{.model_paths = {{model.fingerprint, model.path}}, .shards = {}};
+  for (int64_t i = 0; i < count(only); ++i) file.shards.push_back(shard(only, i));
+  const std::string path = (folder / ("shards_" + std::string(only.kind->name))).string();
+  write_shard_file(path, file);
+  return path;
+}
+
+TEST_F(Program, QuadratureMeasuresRulesAgainstBruteForce) {
+  const std::string shards =
+      shards_of(folder_, "kind = \"head_importance\"\nmask_probs = [0.3, 0.7]\nmask_samples = 1\n");
+  const Finished finished =
+      run("quadrature " + shards + " --rule adaptive:0.01 --rule trapezoid:8 --witness-tol 1e-3");
+  ASSERT_EQ(finished.status, 0) << finished.err;
+  const auto found = nlohmann::json::parse(finished.out);
+  EXPECT_EQ(found["witness_tol"], 1e-3);
+  EXPECT_GT(found["witness_evaluations"], 4 * 16 * 8);
+  ASSERT_EQ(found["rules"].size(), 2U);
+  const auto &adaptive = found["rules"][0], &trapezoid = found["rules"][1];
+  EXPECT_EQ(adaptive["rule"], "adaptive:0.01");
+  EXPECT_EQ(adaptive["n"], 4);  // two rows, two masks
+  EXPECT_EQ(adaptive["unconverged"], 0);
+  EXPECT_EQ(adaptive["beyond_10_tol"], 0);
+  EXPECT_LT(adaptive["worst_over_tol"], 10);
+  EXPECT_GE(adaptive["evaluations_mean"], 45);
+  EXPECT_GE(adaptive["evaluations_max"], adaptive["evaluations_mean"]);
+  EXPECT_LT(adaptive["mean_vector_error"], 0.02);
+  EXPECT_EQ(adaptive["mean_vector_error_by_mask_prob"].size(), 2U);
+  EXPECT_EQ(adaptive["tol_floor"], 1);
+  EXPECT_EQ(trapezoid["rule"], "trapezoid:8");
+  EXPECT_EQ(trapezoid["evaluations_max"], 9);
+  EXPECT_GT(trapezoid["mean_vector_error"], adaptive["mean_vector_error"]);
+}
+
+TEST_F(Program, QuadratureTakesOnlyRulesItKnowsAndShardsThatIntegrate) {
+  const std::string good =
+      shards_of(folder_, "kind = \"head_importance\"\nmask_probs = [0.3]\nmask_samples = 1\n");
+  for (const char* rule : {"adaptive", "adaptive:", "adaptive:x", "adaptive:-1", "trapezoid:0",
+                           "trapezoid:8x", "adaptive:nan"})
+    expect_bad_input(
+        "quadrature " + good + " --rule " + rule,
+        std::string("--rule ") + rule + ": write adaptive:TOL, or NAME:INTERVALS as trapezoid:8");
+  expect_bad_input("quadrature " + good + " --rule trapezoid:8.5", "a whole number of intervals");
+  expect_bad_input("quadrature " + good + " --rule trapezoid:1e9", "up to 65536");
+  expect_bad_input("quadrature " + good + " --rule simpson:8", "simpson");
+  expect_bad_input("quadrature " + good, "--rule");
+  expect_bad_input("quadrature " + good + " --rule right:8 --witness-tol 0", "--witness-tol");
+  expect_bad_input("quadrature /nowhere/shards --rule right:8", "/nowhere/shards");
+  const std::string other =
+      shards_of(folder_, "kind = \"evaluate\"\nmetrics = [\"exact_match\"]\n");
+  expect_bad_input("quadrature " + other + " --rule right:8",
+                   other + " holds shards of kind evaluate: only head_importance integrates");
 }
 
 TEST_F(Program, RefusesBadInputInOneSentenceWithStatusTwo) {

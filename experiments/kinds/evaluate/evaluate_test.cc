@@ -281,6 +281,24 @@ TEST(EvaluateTable, LossIsTheMeanOverDrawsAndPerplexityPoolsTokens) {
   EXPECT_DOUBLE_EQ(value_of(table, "perplexity"), std::exp(8.0 / 6));
 }
 
+TEST(EvaluateTable, RepeatsWhatIsHeldAgainstTheScoresItPrunesBy) {
+  const auto quiz = fixture::choice_rows({0, 0, 1}, 2);
+  auto point = fixture::point(kind(), kModel, quiz, {{"k", int64_t{2}}});
+  point.scores = Scores{.stage = "importance",
+                        .value = {4, 3, 2, 1},
+                        .distrust = "model = tiny are not settled: 3 rows unconverged",
+                        .dataset = nullptr,
+                        .values = {}};
+  const auto compute = [](const Shard& shard) {
+    return fixture::result_of(shard, [](const std::string&, const Row&, size_t) { return -1.0; });
+  };
+  EXPECT_THAT(fixture::table(kind(), point, compute).warnings,
+              ElementsAre("the scores of stage \"importance\" where model = tiny are not settled: "
+                          "3 rows unconverged"));
+  point.scores->distrust = "";
+  EXPECT_THAT(fixture::table(kind(), point, compute).warnings, IsEmpty());
+}
+
 TEST(EvaluateTable, MissingBlocksAreLeftOutAndCounted) {
   const auto rows = fixture::masked_rows(20);
   const auto point = fixture::point(kind(), kModel, rows, metrics({"exact_match"}));

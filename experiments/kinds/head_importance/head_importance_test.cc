@@ -38,7 +38,7 @@ Fields stochastic(int64_t path_samples) {
 }
 
 TEST(HeadImportancePlan, CountsBlocksProbabilitiesDrawsAndPathBlocks) {
-  const auto rows = fixture::masked_rows(17);
+  const auto rows = fixture::masked_rows(33);
   const auto point = fixture::point(
       kind(), kModel, rows,
       with(masks({0.3, 0.7}, 3),
@@ -64,7 +64,7 @@ TEST(HeadImportancePlan, SixteenPathsHoldTheShardsOfFour) {
 }
 
 TEST(HeadImportancePlan, MoreRowsCostOnlyTheNewBlocks) {
-  const auto few = fixture::masked_rows(64), many = fixture::masked_rows(128);
+  const auto few = fixture::masked_rows(128), many = fixture::masked_rows(256);
   const auto before = keys(kind(), fixture::point(kind(), kModel, few, masks({0.5}, 2)));
   const auto after = keys(kind(), fixture::point(kind(), kModel, many, masks({0.5}, 2)));
   EXPECT_EQ(before.size(), 16u);
@@ -72,7 +72,7 @@ TEST(HeadImportancePlan, MoreRowsCostOnlyTheNewBlocks) {
 }
 
 TEST(HeadImportancePlan, OneMoreMaskProbabilityCostsOnlyItsOwnShards) {
-  const auto rows = fixture::masked_rows(16);
+  const auto rows = fixture::masked_rows(32);
   const auto before = keys(kind(), fixture::point(kind(), kModel, rows, masks({0.3, 0.7}, 2)));
   const auto after = keys(kind(), fixture::point(kind(), kModel, rows, masks({0.5, 0.7, 0.3}, 2)));
   EXPECT_EQ(n_new(after, before), 4u);
@@ -85,12 +85,17 @@ TEST(HeadImportancePlan, WhatIsNotUsedIsNotInTheKey) {
                                            {"path_block", int64_t{8}},
                                            {"threshold_sampling", std::string("iid")},
                                            {"ramp_width", 0.5},
-                                           {"tol", 0.1},
-                                           {"max_evaluations", int64_t{99}},
                                            {"view", std::string("abs")}});
   EXPECT_EQ(keys(kind(), fixture::point(kind(), kModel, rows, same)), plain);
-  const auto other = with(masks({0.5}, 1), {{"ig_steps", int64_t{16}}});
-  EXPECT_EQ(n_new(keys(kind(), fixture::point(kind(), kModel, rows, other)), plain), 1u);
+  for (const Fields& used : {Fields{{"ig_steps", int64_t{16}}}, Fields{{"tol", 0.1}},
+                             Fields{{"max_evaluations", int64_t{99}}}}) {
+    const auto other = fixture::point(kind(), kModel, rows, with(masks({0.5}, 1), used));
+    EXPECT_EQ(n_new(keys(kind(), other), plain), 1u);
+  }
+  const Fields fixed = with(masks({0.5}, 1), {{"quadrature", std::string("trapezoid")}});
+  const auto of_fixed = keys(kind(), fixture::point(kind(), kModel, rows, fixed));
+  const auto with_tol = with(fixed, {{"tol", 0.1}, {"max_evaluations", int64_t{9}}});
+  EXPECT_EQ(keys(kind(), fixture::point(kind(), kModel, rows, with_tol)), of_fixed);
 }
 
 TEST(HeadImportancePlan, WithoutRandomnessTheSeedIsNotInTheKey) {
@@ -127,16 +132,17 @@ TEST(HeadImportancePlan, ParametersSurviveTheShard) {
                       .ig_steps = 4,
                       .tol = 1e-4,
                       .tol_floor = 0.1,
-                      .max_evaluations = 33};
+                      .max_evaluations = 17};
   Shard shard;
   shard.params = to_fields(params);
   shard.rows = fixture::masked_rows(3).rows;
   EXPECT_EQ(params_of(shard), params);
   std::vector<std::string> names;
   for (const auto& plan : arrays(shard)) names.push_back(plan.name);
-  EXPECT_THAT(
-      names, ElementsAre("evaluations", "ig", "ig_half", "score_base", "score_one", "unconverged"));
-  EXPECT_THAT(arrays(shard)[1].shape, ElementsAre(3, 12));
+  EXPECT_THAT(names,
+              ElementsAre("audit", "evaluations", "ig", "score_base", "score_one", "unconverged"));
+  EXPECT_THAT(arrays(shard)[0].shape, ElementsAre(1, 12));
+  EXPECT_THAT(arrays(shard)[2].shape, ElementsAre(3, 12));
 }
 
 TEST(HeadImportancePlan, RefusesAShardItCannotMean) {
@@ -152,6 +158,9 @@ TEST(HeadImportancePlan, RefusesAShardItCannotMean) {
   refuses("mask_prob", 0.0);
   refuses("quadrature", std::string("simpson"));
   refuses("ig_steps", int64_t{0});
+  refuses("ig_steps", int64_t{49});
+  refuses("max_evaluations", int64_t{44});  // fewer than it starts with
+  refuses("tol", 0.0);
   refuses("path_block", int64_t{4});  // of no use on the diagonal
   refuses("surprise", int64_t{1});
 }
@@ -185,7 +194,10 @@ TEST(HeadImportanceCheck, NamesTheFixOfEveryMisfit) {
   EXPECT_THAT(complain({{"layers", std::vector<int64_t>{1, 2}}}),
               ElementsAre("layers: model \"tiny\" has layers 0 to 1, found 2"));
   EXPECT_THAT(complain({{"quadrature", std::string("adaptive")}, {"max_evaluations", int64_t{8}}}),
-              ElementsAre(HasSubstr("expected at least 9")));
+              ElementsAre(HasSubstr("expected at least 45 (4 x ig_steps + 1")));
+  EXPECT_THAT(complain({{"ig_steps", int64_t{49}}}),
+              ElementsAre(HasSubstr("adaptive starts from at most 48 intervals")));
+  EXPECT_THAT(complain({{"ig_steps", int64_t{48}}, {"max_evaluations", int64_t{193}}}), IsEmpty());
   const auto big = fixture::masked_model(4, 2);
   const auto gap = fixture::point(kind(), big, rows,
                                   with(masks({0.5}, 1), {{"layers", std::vector<int64_t>{0, 2}}}));
@@ -208,14 +220,19 @@ TEST(HeadImportanceCheck, RefusesRowsTheModelCannotAnswer) {
               ElementsAre(HasSubstr("hold only choices")));
 }
 
-/// ig of row i, head h at probability p, draw d: (i + 1) (h + 1) p + d.
+/// ig of row i, head h at probability p, draw d: (i + 1) (h + 1) p + d. Half the steps give half
+/// of it, twice the intervals four fifths, of the row of the smallest id, 1000.
 std::optional<Result> worked_out(const Shard& shard) {
   const Params params = params_of(shard);
   return fixture::result_of(shard, [&](const std::string& name, const Row& row, size_t head) {
-    const double i = static_cast<double>(row.id - 1000), h = static_cast<double>(head);
+    const double i = name == "audit" ? 0 : static_cast<double>(row.id - 1000);
+    const double h = static_cast<double>(head);
     const double ig = (i + 1) * (h + 1) * *params.mask_prob + static_cast<double>(params.draw);
     if (name == "ig") return ig;
     if (name == "ig_half") return ig / 2;
+    if (name == "audit") return 0.8 * ig;
+    if (name == "unconverged") return 0.0;
+    if (name == "evaluations") return (100 + i) * static_cast<double>(params.path_count);
     if (name == "score_one") return -1.0;
     return -21.0;  // score_base: J rises by 20
   });
@@ -223,7 +240,9 @@ std::optional<Result> worked_out(const Shard& shard) {
 
 TEST(HeadImportanceTable, MeansErrorsAndDiagnosticsAreThoseWorkedOutByHand) {
   const auto rows = fixture::masked_rows(3);
-  const auto point = fixture::point(kind(), kModel, rows, masks({0.25, 0.75}, 2));
+  const auto point =
+      fixture::point(kind(), kModel, rows,
+                     with(masks({0.25, 0.75}, 2), {{"quadrature", std::string("trapezoid")}}));
   const Table table = fixture::table(kind(), point, worked_out);
   EXPECT_THAT(table.columns,
               ElementsAre("layer", "head", "mask_prob", "value", "se", "n", "model", "dataset"));
@@ -242,23 +261,114 @@ TEST(HeadImportanceTable, MeansErrorsAndDiagnosticsAreThoseWorkedOutByHand) {
   EXPECT_DOUBLE_EQ(number(cell(table, at[0], "value")), 6.5);
   EXPECT_DOUBLE_EQ(number(cell(table, at[0], "se")), 3 / std::sqrt(3.0));
 
-  // Sum over heads of row i: 10 (i + 1) / 2 + 2 = 7, 12, 17; J rises by 20: residuals 13/20, 8/20,
-  // 3/20.
-  EXPECT_DOUBLE_EQ(number(diagnostic(table, 0, "residual_mean")), 8.0 / 20);
-  EXPECT_DOUBLE_EQ(number(diagnostic(table, 0, "residual_p95")), 0.4 + 0.9 * 0.25);
+  // Sum over heads of row i: 10 (i + 1) p + 4 d, where J rises by 20. The gaps of the twelve rows
+  // and masks: 1, 2.5, 5, 6.5, 8.5, 8.5, 11, 12.5, 12.5, 13.5, 15, 17.5.
+  EXPECT_DOUBLE_EQ(number(diagnostic(table, 0, "gap_p95")), 15 + 0.45 * 2.5);
+  EXPECT_DOUBLE_EQ(number(diagnostic(table, 0, "residual_p95")), (15 + 0.45 * 2.5) / 20);
   EXPECT_DOUBLE_EQ(number(diagnostic(table, 0, "step_difference")), 0.5);
+  EXPECT_DOUBLE_EQ(number(diagnostic(table, 0, "moving")), 0.5);
   EXPECT_EQ(diagnostic(table, 0, "unconverged"), Cell(int64_t{0}));
   EXPECT_EQ(diagnostic(table, 0, "n_missing"), Cell(int64_t{0}));
-  EXPECT_THAT(table.warnings, IsEmpty());
+  for (const char* of_adaptive : {"audit", "evaluations_mean", "evaluations_max"})
+    EXPECT_EQ(diagnostic(table, 0, of_adaptive), Cell()) << of_adaptive;
+  EXPECT_THAT(table.warnings,
+              ElementsAre(HasSubstr("the scores where model = tiny, dataset = train are not "
+                                    "settled: half the steps move the mean vector by 50 %")));
+}
+
+TEST(HeadImportanceTable, OfAdaptiveAuditsTheRowOfTheSmallestIdOfEveryBlock) {
+  auto rows = fixture::masked_rows(3);
+  std::swap(rows.rows[0].id, rows.rows[2].id);
+  const auto point = fixture::point(kind(), kModel, rows, masks({0.25, 0.75}, 2));
+  const Table table = fixture::table(kind(), point, worked_out);
+  EXPECT_DOUBLE_EQ(number(diagnostic(table, 0, "audit")), 0.25);  // (1 - 0.8) / 0.8
+  EXPECT_DOUBLE_EQ(number(diagnostic(table, 0, "moving")), 0.25);
+  EXPECT_EQ(diagnostic(table, 0, "step_difference"), Cell());
+  EXPECT_DOUBLE_EQ(number(diagnostic(table, 0, "evaluations_mean")), 101);
+  EXPECT_DOUBLE_EQ(number(diagnostic(table, 0, "evaluations_max")), 102);
+  EXPECT_THAT(table.warnings, ElementsAre(HasSubstr("half the intervals move the mean vector by")));
+}
+
+TEST(HeadImportanceTable, CountsEvaluationsAPathAndAuditsOverBlocksOfPaths) {
+  const auto rows = fixture::masked_rows(20);  // two blocks: the second audits its own first row
+  const auto point = fixture::point(kind(), kModel, rows, stochastic(8));
+  const Table table = fixture::table(kind(), point, [](const Shard& shard) {
+    const Params params = params_of(shard);
+    return fixture::result_of(shard, [&](const std::string& name, const Row& row, size_t) {
+      // The two blocks of paths cancel in part: ig 3 and -1, audited 3 and -1.5 (mean 0.75).
+      const bool first = params.path_first == 0;
+      if (name == "ig") return first ? 3.0 : -1.0;
+      if (name == "audit") return first ? 3.0 : -1.5;
+      if (name == "evaluations") return row.id == 1019 ? 800.0 : 400.0;
+      if (name == "score_one") return first ? 12.0 : -4.0;
+      return 0.0;
+    });
+  });
+  EXPECT_DOUBLE_EQ(number(diagnostic(table, 0, "audit")), 0.25 / 0.75);
+  EXPECT_DOUBLE_EQ(number(diagnostic(table, 0, "moving")), 0.25 / 0.75);
+  EXPECT_DOUBLE_EQ(number(diagnostic(table, 0, "evaluations_mean")), (19 * 100 + 200) / 20.0);
+  EXPECT_DOUBLE_EQ(number(diagnostic(table, 0, "evaluations_max")), 200);
+  EXPECT_EQ(number(diagnostic(table, 0, "gap_p95")), 0);
+}
+
+TEST(HeadImportanceTable, AChangeOfJBelowOneNatIsNoMeasureOfAGap) {
+  const auto rows = fixture::masked_rows(2);
+  const auto share = [&](double climb) {
+    const auto point = fixture::point(kind(), kModel, rows, masks({0.5}, 1));
+    const Table table = fixture::table(kind(), point, [&](const Shard& shard) {
+      return fixture::result_of(shard, [&](const std::string& name, const Row&, size_t) {
+        if (name == "score_one") return climb;
+        return name == "ig" ? climb / 4 + 0.005 : 0.0;  // four heads: 0.02 nats too much
+      });
+    });
+    EXPECT_NEAR(number(diagnostic(table, 0, "gap_p95")), 0.02, 1e-12);
+    return number(diagnostic(table, 0, "residual_p95"));
+  };
+  EXPECT_NEAR(share(0.01), 0.02, 1e-12);
+  EXPECT_NEAR(share(-4), 0.005, 1e-12);
+}
+
+TEST(HeadImportanceTable, MovingIsThatOfTheRowsNotOfTheirMean) {
+  // Rows move by opposite amounts: the mean stands still.
+  const auto rows = fixture::masked_rows(2);
+  const auto point = fixture::point(
+      kind(), kModel, rows, with(masks({0.5}, 1), {{"quadrature", std::string("trapezoid")}}));
+  const Table table = fixture::table(kind(), point, [](const Shard& shard) {
+    return fixture::result_of(shard, [](const std::string& name, const Row& row, size_t) {
+      if (name == "ig") return 1.0;
+      if (name == "ig_half") return row.id == 1000 ? 1.5 : 0.5;
+      return name == "score_one" ? 4.0 : 0.0;
+    });
+  });
+  EXPECT_EQ(number(diagnostic(table, 0, "step_difference")), 0);
+  EXPECT_DOUBLE_EQ(number(diagnostic(table, 0, "moving")), 0.5);
+  EXPECT_THAT(table.warnings, ElementsAre(HasSubstr("they move so much of a row's |IG|: 50 %")));
+}
+
+TEST(HeadImportanceTable, WhereAPointHasAViewTheSignedMeanStandsBesideTheValue) {
+  const auto rows = fixture::masked_rows(2);
+  const auto point = fixture::point(kind(), kModel, rows,
+                                    with(masks({0.5}, 1), {{"view", std::string("relu_per_row")}}));
+  const Table table = fixture::table(kind(), point, [](const Shard& shard) {
+    return fixture::result_of(shard, [](const std::string&, const Row& row, size_t) {
+      return row.id == 1000 ? -3.0 : 1.0;
+    });
+  });
+  EXPECT_THAT(table.columns, ElementsAre("layer", "head", "mask_prob", "signed_mean", "value", "se",
+                                         "n", "model", "dataset"));
+  EXPECT_EQ(number(cell(table, table.rows[0], "signed_mean")), -1);
+  EXPECT_EQ(number(cell(table, table.rows[0], "value")), 0.5);
 }
 
 TEST(HeadImportanceTable, OneRowHasNoStandardErrorAndOddStepsNoDifference) {
   const auto rows = fixture::masked_rows(1);
-  const auto point =
-      fixture::point(kind(), kModel, rows, with(masks({0.5}, 1), {{"ig_steps", int64_t{5}}}));
+  const auto point = fixture::point(
+      kind(), kModel, rows,
+      with(masks({0.5}, 1), {{"quadrature", std::string("trapezoid")}, {"ig_steps", int64_t{5}}}));
   const Table table = fixture::table(kind(), point, worked_out);
   EXPECT_EQ(cell(table, table.rows[0], "se"), Cell());
   EXPECT_EQ(diagnostic(table, 0, "step_difference"), Cell());
+  EXPECT_EQ(diagnostic(table, 0, "moving"), Cell());
 }
 
 TEST(HeadImportanceTable, ViewsTransformTheMeanAndPerRowViewsTheRows) {
@@ -283,7 +393,7 @@ TEST(HeadImportanceTable, ViewsTransformTheMeanAndPerRowViewsTheRows) {
 }
 
 TEST(HeadImportanceTable, RowsWithAMissingShardAreLeftOutAndCounted) {
-  const auto rows = fixture::masked_rows(11);  // blocks of 8 and 3
+  const auto rows = fixture::masked_rows(19);  // blocks of 16 and 3
   const auto point = fixture::point(kind(), kModel, rows, masks({0.25, 0.75}, 1));
   const Table table =
       fixture::table(kind(), point, [](const Shard& shard) -> std::optional<Result> {
@@ -292,14 +402,14 @@ TEST(HeadImportanceTable, RowsWithAMissingShardAreLeftOutAndCounted) {
       });
   EXPECT_EQ(diagnostic(table, 0, "n_missing"), Cell(int64_t{3}));
   EXPECT_EQ(cell(table, fixture::rows_with(table, {int64_t{0}, int64_t{0}, Cell()})[0], "n"),
-            Cell(int64_t{8}));
+            Cell(int64_t{16}));
   EXPECT_EQ(cell(table, fixture::rows_with(table, {int64_t{0}, int64_t{0}, 0.25})[0], "n"),
-            Cell(int64_t{11}));
+            Cell(int64_t{19}));
   EXPECT_EQ(cell(table, fixture::rows_with(table, {int64_t{0}, int64_t{0}, 0.75})[0], "n"),
-            Cell(int64_t{8}));
+            Cell(int64_t{16}));
   EXPECT_THAT(
       table.warnings,
-      ElementsAre("3 of 11 rows are missing and left out where model = tiny, dataset = train"));
+      Contains("3 of 19 rows are missing and left out where model = tiny, dataset = train"));
 
   const Table none = fixture::table(kind(), point, [](const Shard&) { return std::nullopt; });
   EXPECT_EQ(none.rows.size(), 12u);
@@ -328,7 +438,10 @@ TEST(HeadImportanceTable, CountsRowsThatDidNotConverge) {
     });
   });
   EXPECT_EQ(diagnostic(table, 0, "unconverged"), Cell(int64_t{2}));
-  EXPECT_EQ(diagnostic(table, 0, "residual_mean"), Cell());  // J does not change: no residual
+  EXPECT_EQ(diagnostic(table, 0, "residual_p95"), Cell(0.0));  // nothing changes, nothing is lost
+  EXPECT_EQ(diagnostic(table, 0, "moving"), Cell());
+  EXPECT_THAT(table.warnings, ElementsAre(HasSubstr("settled: 2 rows unconverged; take a smaller "
+                                                    "tol, or a larger max_evaluations")));
 }
 
 TEST(HeadImportanceTable, ARangeOfLayersIsNumberedAsInTheModel) {

@@ -386,6 +386,24 @@ TEST(HeadPruningTable, WarnsWhenScoredRowsAreEvaluated) {
           "3 of the 4 rows of dataset \"train\" were also scored by stage \"importance\"")));
 }
 
+TEST(HeadPruningTable, RepeatsWhatIsHeldAgainstTheScoresOnceAPointTheyWereReadFrom) {
+  const auto rows = fixture::masked_rows(4);
+  Point point = scored_point(rows, ks({1}));
+  const auto warnings_of = [&](const std::vector<Point>& points) {
+    return kind()
+        .aggregate("stage", points,
+                   [&](size_t p, int64_t i) { return worked_out(kind().shard(points[p], i)); })
+        .warnings;
+  };
+  EXPECT_THAT(warnings_of({point}), IsEmpty());
+  point.scores->distrust = "model = tiny are not settled: 3 rows unconverged";
+  Point another = point;
+  another.scores->distrust = "model = other are not settled: 1 row unconverged";
+  EXPECT_THAT(warnings_of({point, point, another}),
+              ElementsAre("the scores of stage \"importance\" where " + point.scores->distrust,
+                          "the scores of stage \"importance\" where " + another.scores->distrust));
+}
+
 TEST(HeadPruningTable, WarnsOfAnEqualRowFurtherDownTheFile) {
   // One file of five rows, the last equal to the first: rows 0 to 2 scored, 3 and 4 evaluated.
   auto scored = fixture::masked_rows(5), rest = fixture::masked_rows(5);
