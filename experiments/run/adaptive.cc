@@ -18,8 +18,8 @@ using Vector = std::vector<double>;
 
 /// After so many halvings for the score's sake alone, a little that is missing is its rounding.
 constexpr int kHalvingsForTheScore = 3;
-/// Of J: more than the coarsest dtype rounds, and so never left out.
-constexpr double kMostRounding = 0x1p-7;
+/// Of J: what sums in float32 may round. More is left out only where the dtype is coarser.
+constexpr double kSumRounding = 0x1p-14;
 /// Shorter intervals are not halved: their quarters would fall on each other.
 constexpr double kLeastWidth = 0x1p-48;
 
@@ -173,7 +173,7 @@ class Adaptive {
     const double size = std::max(std::abs(lo), std::abs(hi));
     if (one.gap <= integration_.score_rounding * size ||
         (one.for_the_score >= kHalvingsForTheScore &&
-         one.gap <= kMostRounding * std::max(size, integration_.tol_floor)))
+         one.gap <= kSumRounding * std::max(size, integration_.tol_floor)))
       one.gap = 0;
   }
 

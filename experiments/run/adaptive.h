@@ -12,9 +12,9 @@ namespace headcount::experiments {
 /// cost nothing and those of the gradient little. Its value is Simpson's on its two halves,
 /// extrapolated where the path is straight; its error the larger of
 /// - what halving changed (L2 over the heads), over 15 where the path is straight, else over 3;
-/// - |sum over heads - (J(hi) - J(lo))|, which is zero for the exact integral. A difference that
-///   the gradients of three halvings in a row do not show is rounding of J, and is left out where it
-///   is below 2^-7 of J, the most that any dtype rounds.
+/// - |sum over heads - (J(hi) - J(lo))|, which is zero for the exact integral. A difference below
+///   `score_rounding` of J says nothing; one that the gradients of three halvings in a row do not
+///   show is rounding of J's sums, and is left out where it is below 2^-14 of J.
 /// Intervals whose error exceeds an equal share of what is allowed are halved, until the errors of
 /// all add up to at most tol * max(|score_one - score_base|, tol_floor); for each (row, path) by
 /// itself. Where max_evaluations is near, the worst go first; a path it does not reach for counts

@@ -32,8 +32,8 @@ struct Integration {
   std::vector<std::vector<Path>>
       paths;  // [row][path]; as many paths for every row, one baseline for all
   Rule rule = Rule::kAdaptive;
-  int64_t steps = 8;                   // adaptive: intervals it starts from
-  double tol = 0.01, tol_floor = 1.0;  // adaptive: see experiments/run/adaptive.h
+  int64_t steps = 8;                // adaptive: intervals it starts from
+  double tol = 0, tol_floor = 1.0;  // adaptive: see experiments/run/adaptive.h
   int64_t max_evaluations =
       0;  // adaptive: gradients a (row, path) may use, shared end points included
   /// Adaptive: the score's rounding error relative to its size (16-bit weights); differences of

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "experiments/kinds/head_importance/head_importance.h"
 #include "schemas/bad_input.h"
 
 namespace headcount::runner {
@@ -53,7 +54,7 @@ struct ProbeOptions {
   int64_t micro_batch = 64;
   std::string quadrature = "adaptive";  // diagonal
   int64_t ig_steps = 0;                 // 0: 8, or what adaptive starts from
-  double baseline = 0, tol = 0.01;
+  double baseline = 0, tol = experiments::head_importance::kTol;
   int64_t max_evaluations = 4097;
 };
 int loss(const ProbeOptions& options);

@@ -39,6 +39,8 @@ constexpr int64_t kNumericsVersion = 3;
 constexpr int64_t kBlockRows = 16;
 /// Intervals that adaptive starts from (the first reaches to 2^-10), and how many it may.
 constexpr int64_t kAdaptiveSteps = 11, kMostAdaptiveSteps = 48;
+/// The tolerance of adaptive unless the spec says otherwise: from the table in docs/numbers.md.
+constexpr double kTol = 0.02;
 /// Forward samples (row x path x step) computed together on a CPU unless the spec says otherwise.
 constexpr int64_t kMicroBatch = 64;
 
@@ -82,7 +84,7 @@ struct Params {
   int64_t ig_steps = kAdaptiveSteps;
   /// [adaptive] intervals are halved until their errors add up to <= tol * max(|score_one -
   /// score_base|, tol_floor) of this (row, mask, path), within max_evaluations gradients.
-  double tol = 0.01, tol_floor = 1.0;
+  double tol = kTol, tol_floor = 1.0;
   int64_t max_evaluations = 0;
   bool operator==(const Params&) const = default;
 

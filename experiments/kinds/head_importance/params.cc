@@ -148,8 +148,8 @@ int64_t expected_evaluations(const Params& params) {
   const double at_hundredth = kinks ? 260 : 100;
   const double order = kinks ? 0.29 : 0.21;
   const double expected = at_hundredth * std::pow(0.01 / params.tol, order);
-  return std::clamp(static_cast<int64_t>(expected), params.least_evaluations(),
-                    params.max_evaluations);
+  return static_cast<int64_t>(std::clamp(expected, static_cast<double>(params.least_evaluations()),
+                                         static_cast<double>(params.max_evaluations)));
 }
 
 size_t audited_row(std::span<const Row> rows) {

@@ -19,7 +19,6 @@ using Numbers = std::vector<double>;
 using Integers = std::vector<int64_t>;
 
 constexpr double kHuge = 1e9;
-constexpr double kTol = 0.01;  // from the table in docs/numbers.md
 
 std::span<const ParamInfo> params() {
   static const std::vector<ParamInfo> infos = {
