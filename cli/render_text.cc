@@ -90,6 +90,11 @@ std::string with_interval(const Cell& value, const Cell& low, const Cell& high) 
   return text + " [" + readable(*number(low), 3) + ", " + readable(*number(high), 3) + "]";
 }
 
+/// The interval, or where there is none (tables of an older version) the standard error.
+std::string with_spread(const Cell& value, const Cell& se, const Cell& low, const Cell& high) {
+  return number(low) ? with_interval(value, low, high) : with_error(value, se);
+}
+
 std::string percent(const std::optional<double>& share) {
   return share ? readable(100 * *share, 3) + " %" : "none";
 }
@@ -246,7 +251,8 @@ std::string trust(const Table& table) {
   const auto explain = [&](const char* name, const std::string& words) {
     if (shown.count(name) > 0) legend += words;
   };
-  explain("audit", "; audit: change of the mean vector by half the intervals, a row in sixteen");
+  explain("audit",
+          "; audit: change of the mean vector by halving every interval, a row in sixteen");
   explain("step_difference", "; step difference: change of the mean vector from half the steps");
   explain("moving", ";\nmoving: share of a row's |IG| that changes with it");
   explain("gap_p95", "; gap: |sum - change of J|, nats, residual: over the change or 1 nat");
@@ -273,7 +279,7 @@ std::string head_importance(const Table& table) {
 // ---- head_pruning
 
 struct CurvePoint {
-  Cell value, low, high;
+  Cell value, se, low, high;
 };
 /// which -> k -> value, of the mean over prune seeds for random.
 using Curves = std::map<std::string, std::map<int64_t, CurvePoint>>;
@@ -300,7 +306,8 @@ Curves curves_of(const Table& table, const std::vector<const Cells*>& rows) {
   Curves curves;
   for (const Cells* row : rows) {
     curves[cell_text(at(table, *row, "which"))][integer(at(table, *row, "k"))] = {
-        at(table, *row, "value"), at(table, *row, "low"), at(table, *row, "high")};
+        at(table, *row, "value"), at(table, *row, "se"), at(table, *row, "low"),
+        at(table, *row, "high")};
   }
   return curves;
 }
@@ -342,7 +349,7 @@ std::string chart(const Curves& curves) {
     std::vector<std::string> line = {std::to_string(k)};
     for (const auto& which : arms) {
       const auto& one = curves.at(which).at(k);
-      line.push_back(with_interval(one.value, one.low, one.high));
+      line.push_back(with_spread(one.value, one.se, one.low, one.high));
     }
     if (high >= low) line.push_back(strip(curves, k, low, high));
     lines.push_back(line);
@@ -361,10 +368,12 @@ std::string sample(const Table& table, const std::vector<const Cells*>& rows) {
   }
   std::string text = "n = " + std::to_string(n) + " rows";
   if (n_orders > 0) text += " x " + std::to_string(n_orders) + " random orders";
+  const auto& columns = table.columns;
+  if (std::find(columns.begin(), columns.end(), "low") == columns.end()) return text + "\n";
   text += "; in [ ] 95 % intervals";
   if (n_orders > 1 && least_k <= experiments::head_pruning::kLotteryK) {
     text += "; random up to k = " + std::to_string(experiments::head_pruning::kLotteryK) +
-            ": where 95 % of the orders lie";
+            ": the middle 95 % of these orders";
   }
   return text + "\n";
 }
@@ -387,10 +396,11 @@ std::string areas(const Table& table, const Cells& row, const std::string& metri
     if (chance) lines.back().insert(lines.back().begin() + 2, cell("_clipped"));
   }
   if (lines.size() == 1) return "";
+  const std::string n_heads = cell_text(diagnostic(table, row, "n_heads"));
   const std::string clipped =
       !chance ? "" : "; clipped: no curve worse than " + readable(*chance) + ", a guess";
   return aligned(lines) + "linear: " + unit + " x share of heads removed, 0 to " +
-         std::to_string(most_k) + "/" + cell_text(diagnostic(table, row, "n_heads")) + clipped +
+         std::to_string(most_k) + (n_heads.empty() ? " heads" : "/" + n_heads) + clipped +
          "; log: " + unit + " x log2(1 + k), 0 to " +
          readable(std::log2(1 + static_cast<double>(most_k))) + "\n";
 }
@@ -403,10 +413,9 @@ std::string head_pruning_of(const Table& table, const Group& group, const Cells&
   int64_t most_k = 0;
   for (const Cells* row : rows) most_k = std::max(most_k, integer(at(table, *row, "k")));
   const CurvePoint& none = curves.at("none").at(0);
-  std::string out = metric + (metric == "loss" ? " (nats)" : "") +
-                    " with no head removed: " + with_interval(none.value, none.low, none.high) +
-                    "; " + sample(table, rows) + chart(curves) +
-                    areas(table, diagnostics, metric, most_k);
+  std::string out = metric + (metric == "loss" ? " (nats)" : "") + " with no head removed: " +
+                    with_spread(none.value, none.se, none.low, none.high) + "; " +
+                    sample(table, rows) + chart(curves) + areas(table, diagnostics, metric, most_k);
   if (integer(diagnostic(table, diagnostics, "n_missing")) > 0)
     out += cell_text(diagnostic(table, diagnostics, "n_missing")) + " rows missing\n";
   return out;

@@ -20,6 +20,7 @@
 #include "experiments/memory.h"
 #include "experiments/plan_summary.h"
 #include "experiments/sweep.h"
+#include "experiments/trust.h"
 
 namespace headcount::cli {
 namespace {
@@ -206,8 +207,12 @@ void attach_recorded_scores(Sweep& sweep, const store::Store& store) {
   for (const auto& stage : stages) {
     const int input = sweep.stages.at(static_cast<size_t>(stage.number)).input;
     if (input < 0) continue;
-    const auto table = store.table(stages.at(static_cast<size_t>(input)).id);
-    if (table) experiments::attach_scores(sweep, stage.number, *table);
+    const auto& source = stages.at(static_cast<size_t>(input));
+    if (source.n_shards != experiments::count(sweep.stages.at(static_cast<size_t>(input))))
+      continue;
+    const auto table = store.table(source.id);
+    if (table && experiments::outdated(*table).empty())
+      experiments::attach_scores(sweep, stage.number, *table);
   }
 }
 

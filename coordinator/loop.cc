@@ -103,9 +103,7 @@ void Loop::turn(int stop_fd) {
       const auto [sweep, stage] = live_stage(id);
       if (stage == nullptr || stage->phase != LiveStage::Phase::kOpen) continue;
       step(StageClosed{id});
-      stop_stage(*sweep, *stage,
-                 "the model or dataset files changed since the sweep was planned: restore them and "
-                 "retry the sweep, or submit the spec again");
+      stop_stage(*sweep, *stage, not_as_planned(store_, sweep->id));
       end_if_over(*sweep);
     }
     if (restored_) advance();

@@ -132,7 +132,7 @@ class Loop {
   std::vector<Action> grants_;
   std::map<std::string, std::vector<Message>> outbox_;  // by route
   std::vector<Action> notices_;
-  std::vector<StageId> broken_;  // their files are not what they were planned from
+  std::vector<StageId> broken_;  // their shards are not those that were planned
 
   std::unordered_map<ShardKey, std::vector<ArrayPlan>> granted_;  // what a lent shard must yield
   std::map<WorkerKey, WorkerTotals> totals_;

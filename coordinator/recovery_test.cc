@@ -125,6 +125,30 @@ TEST_F(CoordinatorTest, EditedFilesStopASweepWithASentence) {
   EXPECT_TRUE(held.finish());
 }
 
+TEST_F(CoordinatorTest, ARestartDoesNotGoOnWithShardsOfAnotherVersion) {
+  const int64_t id = submit(kSpec);
+  Mute held(key("node-1"));  // planned and open, nothing computed
+  end(SIGKILL);
+  {
+    auto store = store::Store::open(state);
+    const auto stage = store.stages(id).at(0);
+    std::vector<ShardKey> keys;
+    for (int64_t i = 0; i < stage.n_shards; ++i)
+      keys.push_back(sha256("older shard " + std::to_string(i)));
+    store.transaction([&] {
+      store.clear_shards(stage.id);
+      store.add_shards(stage.id, 0, keys, "T");
+    });
+  }
+  start();
+  const Json status = wait_for(id, {"stopped", "finished"});
+  EXPECT_EQ(status.at("state"), "stopped");
+  EXPECT_EQ(status.at("stages").at(0).at("reason"),
+            "planned by another version of headcount: submit the spec again");
+  EXPECT_THAT(message_of([&] { ask("results", which(id)); }),
+              HasSubstr("planned by another version"));
+}
+
 TEST_F(CoordinatorTest, RetryForgetsTheTablesOfWhatItOpensAgain) {
   const int64_t id = submit(lenient());
   {

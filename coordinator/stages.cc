@@ -133,6 +133,14 @@ void Loop::admit(store::SweepId id, std::optional<experiments::Sweep> plan) {
     sweep_of_[stage.id] = id;
     sweep.stages.push_back(std::move(live));
   }
+  if (!sweep.plan) return;
+  for (auto& stage : sweep.stages) {
+    if (stage.phase == Phase::kEnded || !has_its_scores(sweep, stage)) continue;
+    const auto why =
+        planned_otherwise(store_, rows[stage.number], sweep.plan->stages[stage.number]);
+    if (!why.empty()) stop_stage(sweep, stage, why);
+  }
+  end_if_over(sweep);
 }
 
 void Loop::take_planned() {

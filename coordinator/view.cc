@@ -49,6 +49,17 @@ void add_column(experiments::Point& point, const std::string& name, const Field&
 
 std::string files_meta(store::SweepId id) { return "files of sweep " + std::to_string(id); }
 
+/// What a table looks like of which nothing can be said but why.
+Table refused_table(const experiments::Stage& stage, const std::string& why) {
+  Table table = stage.kind->aggregate(stage.name, stage.points,
+                                      [](size_t, int64_t) { return std::optional<Result>(); });
+  table.numerics_version = 0;
+  table.rows.clear();
+  table.diagnostics.clear();
+  table.warnings = {why};
+  return table;
+}
+
 }  // namespace
 
 SweepRow find_sweep(const Store& store, const std::string& id) {
@@ -196,17 +207,33 @@ void remember_files(Store& store, store::SweepId sweep, const Digest& files) {
 
 std::string changed_files(const Store& store, store::SweepId id, const experiments::Sweep& sweep,
                           const Digest& files, const std::vector<StageRow>& rows) {
-  // Sweeps of an older headcount have no digest: their counts at least must fit.
   const auto planned = store.meta(files_meta(id));
-  bool same = (!planned || *planned == to_hex(files)) && rows.size() == sweep.stages.size();
-  for (size_t i = 0; same && i < rows.size(); ++i)
-    same = rows[i].n_shards == experiments::count(sweep.stages[i]);
-  if (same) return "";
-  return "the model or dataset files changed since the sweep was planned: restore them and retry "
-         "the sweep, or submit the spec again";
+  if (planned && *planned != to_hex(files))
+    return "the model or dataset files changed since the sweep was planned: restore them and retry "
+           "the sweep, or submit the spec again";
+  return rows.size() == sweep.stages.size() ? "" : not_as_planned(store, id);
+}
+
+std::string not_as_planned(const Store& store, store::SweepId id) {
+  if (store.meta(files_meta(id)))
+    return "planned by another version of headcount: submit the spec again";
+  return "planned by another version of headcount, or the model or dataset files changed since: "
+         "submit the spec again";
+}
+
+std::string planned_otherwise(const Store& store, const StageRow& row,
+                              const experiments::Stage& stage) {
+  const bool same = row.n_shards == experiments::count(stage) &&
+                    (store.n_planned(row.id) == 0 ||
+                     store.shard_key(row.id, 0) == headcount::key(experiments::shard(stage, 0)));
+  return same ? "" : not_as_planned(store, row.sweep);
 }
 
 Table aggregate(const Store& store, const StageRow& row, const experiments::Stage& stage) {
+  // Results are found by their stored keys: those of another version's shards must not become a
+  // table of this one's.
+  const std::string why = planned_otherwise(store, row, stage);
+  if (!why.empty()) throw Error("stage " + row.name + ": " + why);
   const auto ranges = store.tag_ranges(row.id);
   const auto result_of = [&](size_t point, int64_t shard) -> std::optional<Result> {
     const int64_t index = stage.first_shard.at(point) + shard;
@@ -261,6 +288,8 @@ std::vector<Table> tables(const Store& store, store::SweepId id, const std::stri
   }
   std::optional<experiments::Sweep> prepared;
   std::vector<Table> found;
+  std::string refusal;  // of the first stage refused
+  size_t n_refused = 0;
   for (size_t i = 0; i < rows.size(); ++i) {
     const auto& row = rows[i];
     auto table = stored_table(store, row.id);
@@ -281,10 +310,17 @@ std::vector<Table> tables(const Store& store, store::SweepId id, const std::stri
         if (!scores) continue;
         experiments::attach_scores(*prepared, static_cast<int>(i), *scores);
       }
-      table = aggregate(store, row, prepared->stages[i]);
+      const auto why = planned_otherwise(store, row, prepared->stages[i]);
+      if (why.empty()) {
+        table = aggregate(store, row, prepared->stages[i]);
+      } else {
+        table = refused_table(prepared->stages[i], why);
+        if (n_refused++ == 0) refusal = "stage " + row.name + ": " + why;
+      }
     }
     if (table && wanted) found.push_back(std::move(*table));
   }
+  if (n_refused > 0 && n_refused == found.size()) throw Error(refusal);
   return found;
 }
 

@@ -46,14 +46,24 @@ std::vector<std::string> explain(const store::Store& store, store::SweepId sweep
 Digest files_digest(const experiments::Sweep& sweep);
 /// Keeps it as what the sweep is planned from.
 void remember_files(store::Store& store, store::SweepId sweep, const Digest& files);
-/// One sentence where a sweep that was prepared again is not the one that was planned (its files
-/// were edited since); else "". `files`: its digest; `rows`: the stages as planned.
+/// One sentence where a sweep that was prepared again is not made of the files it was planned from;
+/// else "", also where nobody kept their digest (sweeps of an older headcount). `files`: its
+/// digest; `rows`: the stages as planned.
 std::string changed_files(const store::Store& store, store::SweepId id,
                           const experiments::Sweep& sweep, const Digest& files,
                           const std::vector<store::StageRow>& rows);
 
-/// The table of one stage from the results that are there; `stage` as prepared, with scores
+/// Why a stage of that sweep is planned otherwise than today, one sentence: another version of
+/// headcount did it, or (where no digest of its files was kept) they may have been edited.
+std::string not_as_planned(const store::Store& store, store::SweepId sweep);
+/// That sentence where the planned shards of a stage are not those this program makes of it: its
+/// count or the key of its first shard differ; else "". `stage` after apply_records, with scores
 /// attached where it reads some.
+std::string planned_otherwise(const store::Store& store, const store::StageRow& row,
+                              const experiments::Stage& stage);
+
+/// The table of one stage from the results that are there; `stage` as prepared, with scores
+/// attached where it reads some. Error where it is planned_otherwise.
 Table aggregate(const store::Store& store, const store::StageRow& row,
                 const experiments::Stage& stage);
 
@@ -70,8 +80,9 @@ std::optional<Table> stored_table(const store::Store& store, store::StageId stag
 /// The tables of a sweep, in stage order; `stage` "" means all, else that one (Error naming the
 /// stages there are). Finished stages come from the database; one that is under way is aggregated
 /// from the results that are there (its spec's models and datasets are read for that); one that has
-/// not begun is left out, and so is one whose input has no table. Error where the files are not
-/// those the sweep was planned from.
+/// not begun is left out, and so is one whose input has no table; one that is planned_otherwise has
+/// no rows and that sentence as its warning, or, where there is no other table, is an Error. Error
+/// where the files are not those the sweep was planned from.
 std::vector<Table> tables(const store::Store& store, store::SweepId sweep,
                           const std::string& stage);
 

@@ -53,7 +53,7 @@ for layer, head in sorted({(row["layer"], row["head"]) for row in by_probability
     print(f"layer {layer} head {head}:", ", ".join(values))
 
 # %% Pruning curves and evaluations: one row a measured value. Random pruning: prune_seed NULL is the mean over random orders.
-# In [ ] the 95 % interval; random arms of one or two heads: where 95 % of the orders lie.
+# In [ ] the 95 % interval; random arms of one or two heads: the middle 95 % of these orders.
 for row in database.execute(
     """SELECT stage, metric, "which", k, value, low, high, model, dataset, point FROM scores
        WHERE sweep = ? AND prune_seed IS NULL AND value IS NOT NULL ORDER BY stage, metric, model, dataset, point, "which", k""",

@@ -295,7 +295,7 @@ k = [1]
   std::vector<std::string> said;
   for (const Point& point : made.stages[1].points) said.push_back(point.scores->distrust);
   const std::string at = "model = small, dataset = train, path_mode = ";
-  const std::string moves = " are not settled: half the intervals move the mean vector by ";
+  const std::string moves = " are not settled: halving every interval moves the mean vector by ";
   ASSERT_EQ(said.size(), 4u);
   EXPECT_TRUE(said[0].starts_with(at + "diagonal, ig_steps = 8" + moves + "25 %")) << said[0];
   EXPECT_EQ(said[1], "");

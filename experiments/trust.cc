@@ -36,8 +36,8 @@ std::string outdated(const Table& table) {
 
 std::string distrust(const Table& scores, const std::vector<Cell>& diagnostics) {
   constexpr std::pair<const char*, const char*> kShares[] = {
-      {"audit", "half the intervals move the mean vector by"},
-      {"step_difference", "half the steps move the mean vector by"},
+      {"audit", "halving every interval moves the mean vector by"},
+      {"step_difference", "from half the steps to all, the mean vector moves by"},
       {"moving", "they move so much of a row's |IG|:"},
       {"residual_p95", "sum minus change of J, at the 95th percentile,"}};
   const std::string age = outdated(scores);

@@ -26,8 +26,8 @@ std::string held(const std::map<std::string, Cell>& cells) {
 
 TEST(Distrust, NamesEveryShareAboveATenthAndNoneUpToIt) {
   const std::map<std::string, std::string> reasons = {
-      {"audit", "half the intervals move the mean vector by 10.5 %"},
-      {"step_difference", "half the steps move the mean vector by 10.5 %"},
+      {"audit", "halving every interval moves the mean vector by 10.5 %"},
+      {"step_difference", "from half the steps to all, the mean vector moves by 10.5 %"},
       {"moving", "they move so much of a row's |IG|: 10.5 %"},
       {"residual_p95", "sum minus change of J, at the 95th percentile, 10.5 %"}};
   for (const auto& [name, reason] : reasons) {
@@ -45,11 +45,13 @@ TEST(Distrust, NamesTheRowsThatDidNotConverge) {
 
 TEST(Distrust, SaysAllReasonsAtOnceAndWhatWouldSettleThem) {
   EXPECT_EQ(held({{"step_difference", 3.79}, {"residual_p95", 0.5}}),
-            "half the steps move the mean vector by 379 %, sum minus change of J, at the 95th "
+            "from half the steps to all, the mean vector moves by 379 %, sum minus change of J, at "
+            "the 95th "
             "percentile, 50 %; quadrature = \"adaptive\", the default, settles them");
-  EXPECT_EQ(held({{"audit", 0.2}, {"unconverged", int64_t{2}}, {"evaluations_mean", 90.0}}),
-            "half the intervals move the mean vector by 20 %, 2 rows unconverged; take a smaller "
-            "tol, or a larger max_evaluations where rows are unconverged");
+  EXPECT_EQ(
+      held({{"audit", 0.2}, {"unconverged", int64_t{2}}, {"evaluations_mean", 90.0}}),
+      "halving every interval moves the mean vector by 20 %, 2 rows unconverged; take a smaller "
+      "tol, or a larger max_evaluations where rows are unconverged");
 }
 
 TEST(Distrust, DoesNotJudgeWhatCancelsWhatIsNoShareOrWhatATableDoesNotSay) {

@@ -18,7 +18,6 @@ namespace headcount::datasets {
 /// How rows ask their question; what a stage's objective must fit.
 enum class Objective { kMasked, kNextToken, kGivenLabels, kChoices };
 
-/// A dataset read for one model.
 /// Where the rows of a text come from: the file, and for each row the place of its first token in
 /// it and how many follow each other.
 struct Windows {
@@ -27,6 +26,7 @@ struct Windows {
   int64_t length = 0;
 };
 
+/// A dataset read for one model.
 struct Dataset {
   std::string name;
   std::string task;

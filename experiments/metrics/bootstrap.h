@@ -26,9 +26,8 @@ using Statistic = std::function<double(std::span<const uint32_t> rows)>;
 
 /// `statistic` of all rows 0 .. n_rows - 1; se is the standard deviation (n - 1) of its resampled
 /// values, the interval their 2.5 % and 97.5 % quantiles, those that are not finite left out.
-/// n_rows
-/// >= 1; se is null with one row or when fewer than two resamples are finite, the interval also
-/// where all of them are alike (an F1 of 1 on these rows is no proof of 1).
+/// At least one row; se is null with one row or when fewer than two resamples are finite, the
+/// interval also where all of them are alike (an F1 of 1 on these rows is no proof of 1).
 Estimate bootstrap(const Bootstrap& options, size_t n_rows, const Statistic& statistic);
 
 }  // namespace headcount::metrics

@@ -35,11 +35,10 @@ double student_within(double angle, int64_t degrees) {
 double skewness_of(std::span<const double> values) {
   const auto n = static_cast<double>(values.size());
   if (values.size() < 3) return 0;
-  const double center = mean(values);
-  std::vector<double> cubes;
-  for (const double value : values) cubes.push_back(std::pow(value - center, 3));
-  return exact_sum(cubes) * n / ((n - 1) * (n - 2)) / std::pow(standard_deviation(values), 3) *
-         (1 + 8.5 / n);
+  const double center = mean(values), deviation = standard_deviation(values);
+  std::vector<double> cubes;  // of small deviations would be 0
+  for (const double value : values) cubes.push_back(std::pow((value - center) / deviation, 3));
+  return exact_sum(cubes) * n / ((n - 1) * (n - 2)) * (1 + 8.5 / n);
 }
 
 /// Hall's transformation of T = (mean - truth) / se is T + a/3 T^2 + a^2/27 T^3 + a/6, where a is
@@ -89,6 +88,11 @@ Estimate mean_estimate(const ByOrder& values) {
   result.interval = {result.value - std::hypot(rows.below, orders.below),
                      result.value + std::hypot(rows.above, orders.above)};
   return result;
+}
+
+Estimate not_negative(Estimate estimate) {
+  if (estimate.interval) estimate.interval->low = std::max(0.0, estimate.interval->low);
+  return estimate;
 }
 
 Estimate share_estimate(const ByOrder& values) {

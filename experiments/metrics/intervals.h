@@ -23,6 +23,9 @@ double student_quantile(int64_t degrees);
 /// No interval with one row; one order: rows alone.
 Estimate mean_estimate(const ByOrder& values);
 
+/// The same of what cannot be negative (a loss): low is at least 0.
+Estimate not_negative(Estimate estimate);
+
 /// The same of a share: values are 0 or 1, the interval is never empty and stays within 0 and 1.
 /// One order: Wilson's (1927). More: value ± 1.96 se of these orders and four more, two right and
 /// two wrong in every row (Agresti and Coull 1998, Am. Stat. 52, 119, of orders in place of tries):

@@ -41,6 +41,23 @@ TEST(Intervals, SkewnessMovesTheIntervalToTheLongTail) {
   EXPECT_NEAR(of.interval->high, 1 - 3 / a * (std::cbrt(1 + a * (-t - a / 6)) - 1), 1e-6);
 }
 
+TEST(Intervals, SmallNumbersHaveThoseOfLargeOnes) {
+  const Estimate large = mean_estimate({{0, 0, 0, 0, 10}});
+  const Estimate small = mean_estimate({{0, 0, 0, 0, 10e-120}});  // whose cubes underflow
+  EXPECT_NEAR(small.interval->low / 1e-120, large.interval->low, 1e-6);
+  EXPECT_NEAR(small.interval->high / 1e-120, large.interval->high, 1e-6);
+}
+
+TEST(Intervals, ALossHasNoneBelowZero) {
+  const ByOrder rows = {{0, 0, 3}}, far = {{7, 8, 9}};
+  const Estimate plain = mean_estimate(rows), loss = not_negative(plain);
+  ASSERT_LT(plain.interval->low, 0);
+  EXPECT_EQ(loss.interval->low, 0);
+  EXPECT_EQ(loss.interval->high, plain.interval->high);
+  EXPECT_EQ(not_negative(mean_estimate(far)).interval, mean_estimate(far).interval);
+  EXPECT_FALSE(not_negative(mean_estimate({{4}})).interval);
+}
+
 TEST(Intervals, RowsAndOrdersAddAsSquares) {
   // No row differs within an order: the orders' interval alone; and the other way round.
   const ByOrder orders = {{1, 1, 1}, {2, 2, 2}, {3, 3, 3}, {4, 4, 4}, {5, 5, 5}};

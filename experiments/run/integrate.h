@@ -54,10 +54,12 @@ struct Integrals {
   std::vector<double> audit;                     // [audited, n_gates]
 };
 
-/// Evaluates in a fixed order (rows, then their end points, then paths, then t), `micro_batch`
-/// samples at a time, and sums in float64: the result depends on the arguments alone. End points
-/// are evaluated once a row and shared by its paths; nodes of the half rule that are nodes of the
-/// rule are used again. `progress` is called after every micro-batch with the share done.
+/// Evaluates in a fixed order (fixed rules: rows, then their end points, then paths, then t;
+/// adaptive: round after round, in each what the halvings of all rows and their paths ask for),
+/// `micro_batch` samples at a time, and sums in float64: the result depends on the arguments alone.
+/// End points are evaluated once a row and shared by its paths; nodes of the half rule that are
+/// nodes of the rule are used again. `progress` is called after every micro-batch with the share
+/// done.
 Integrals integrate(const Integration& integration, const ScoreFunction& score,
                     const std::function<void(double)>& progress);
 

@@ -19,10 +19,11 @@ struct Node {
   double lo = 0, hi = 1;
 };
 
-/// The nodes of a rule with `steps` intervals (Gauss-Legendre: nodes), ascending in t. Over a rule
-/// the weights of each head sum to gamma(1) - gamma(0). right, left, midpoint: the gradient at that
-/// end or the middle of each interval; trapezoid (and adaptive): the mean of an interval's two end
-/// gradients, steps + 1 nodes; Gauss-Legendre: its own weights, for straight paths only.
+/// The nodes of a fixed rule (adaptive has none before it has seen the integrand) with `steps`
+/// intervals (Gauss-Legendre: nodes), ascending in t. Over a rule the weights of each head sum to
+/// gamma(1) - gamma(0). right, left, midpoint: the gradient at that end or the middle of each
+/// interval; trapezoid: the mean of an interval's two end gradients, steps + 1 nodes;
+/// Gauss-Legendre: its own weights, for straight paths only.
 std::vector<Node> nodes(Rule rule, int64_t steps);
 
 /// Gauss-Legendre on [0, 1] (Newton on the Legendre recurrence): exact for polynomials of degree 2n

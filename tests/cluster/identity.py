@@ -24,6 +24,11 @@ task = "addition"
 split = "train"
 rows = {rows}
 
+[datasets.few]
+task = "addition"
+split = "train"
+rows = 16
+
 [datasets.test]
 task = "addition"
 split = "test"
@@ -40,6 +45,16 @@ path_mode = "stochastic_threshold"
 path_samples = {path_samples}
 quadrature = "trapezoid"
 ig_steps = 2
+
+[[stage]]
+name = "default_rule"
+kind = "head_importance"
+model = "small"
+dataset = "few"
+mask_probs = [0.3, 0.7]
+mask_samples = 1
+path_mode = "diagonal"
+tol = 0.1
 
 [[stage]]
 name = "pruning"

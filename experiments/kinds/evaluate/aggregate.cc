@@ -57,7 +57,8 @@ std::optional<metrics::Estimate> measure(const Point& point, const std::string& 
   const metrics::Bootstrap bootstrap{
       .seed = point.seed,
       .n_resamples = static_cast<uint32_t>(get<int64_t>(point.values, "bootstrap"))};
-  if (metric == "loss") return metrics::mean_estimate({values_of(answers, &Answer::loss)});
+  if (metric == "loss")
+    return metrics::not_negative(metrics::mean_estimate({values_of(answers, &Answer::loss)}));
   if (metric == "exact_match") return metrics::share_estimate({values_of(answers, &Answer::match)});
   if (metric == "perplexity") {
     return metrics::perplexity(values_of(answers, &Answer::nll),

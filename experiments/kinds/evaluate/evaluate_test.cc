@@ -278,6 +278,7 @@ TEST(EvaluateTable, LossIsTheMeanOverDrawsAndPerplexityPoolsTokens) {
   // Row 0: (1 / 1 + 1 / 2) / 2 = 0.75; row 1: (3 + 1.5) / 2 = 2.25.
   EXPECT_DOUBLE_EQ(value_of(table, "loss"), 1.5);
   EXPECT_DOUBLE_EQ(number(cell(table, table.rows[0], "se")), 0.75);
+  EXPECT_EQ(number(cell(table, table.rows[0], "low")), 0);  // Student's of two rows is negative
   EXPECT_DOUBLE_EQ(value_of(table, "perplexity"), std::exp(8.0 / 6));
 }
 

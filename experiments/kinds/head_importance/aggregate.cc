@@ -1,5 +1,6 @@
 // From shards to the table of head scores: row values, then means over rows with their standard
-// errors, then what tells how far to trust them (completeness residual, step difference).
+// errors, then what tells how far to trust them (gap and residual of completeness, and how
+// the means move: by halved intervals or doubled steps).
 #include <algorithm>
 #include <cmath>
 #include <string>

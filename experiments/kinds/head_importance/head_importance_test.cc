@@ -271,9 +271,10 @@ TEST(HeadImportanceTable, MeansErrorsAndDiagnosticsAreThoseWorkedOutByHand) {
   EXPECT_EQ(diagnostic(table, 0, "n_missing"), Cell(int64_t{0}));
   for (const char* of_adaptive : {"audit", "evaluations_mean", "evaluations_max"})
     EXPECT_EQ(diagnostic(table, 0, of_adaptive), Cell()) << of_adaptive;
-  EXPECT_THAT(table.warnings,
-              ElementsAre(HasSubstr("the scores where model = tiny, dataset = train are not "
-                                    "settled: half the steps move the mean vector by 50 %")));
+  EXPECT_THAT(
+      table.warnings,
+      ElementsAre(HasSubstr("the scores where model = tiny, dataset = train are not "
+                            "settled: from half the steps to all, the mean vector moves by 50 %")));
 }
 
 TEST(HeadImportanceTable, OfAdaptiveAuditsTheRowOfTheSmallestIdOfEveryBlock) {
@@ -286,7 +287,8 @@ TEST(HeadImportanceTable, OfAdaptiveAuditsTheRowOfTheSmallestIdOfEveryBlock) {
   EXPECT_EQ(diagnostic(table, 0, "step_difference"), Cell());
   EXPECT_DOUBLE_EQ(number(diagnostic(table, 0, "evaluations_mean")), 101);
   EXPECT_DOUBLE_EQ(number(diagnostic(table, 0, "evaluations_max")), 102);
-  EXPECT_THAT(table.warnings, ElementsAre(HasSubstr("half the intervals move the mean vector by")));
+  EXPECT_THAT(table.warnings,
+              ElementsAre(HasSubstr("halving every interval moves the mean vector by")));
 }
 
 TEST(HeadImportanceTable, CountsEvaluationsAPathAndAuditsOverBlocksOfPaths) {

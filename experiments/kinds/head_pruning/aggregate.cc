@@ -96,7 +96,8 @@ std::optional<metrics::Estimate> estimate(const Measured& measured,
   if (values.front().empty()) return std::nullopt;
   const bool lottery = arms.size() > 1 && measured.arms[arms.front()].k <= kLotteryK;
   if (lottery) return metrics::range_estimate(values);
-  return measured.is_share ? metrics::share_estimate(values) : metrics::mean_estimate(values);
+  return measured.is_share ? metrics::share_estimate(values)
+                           : metrics::not_negative(metrics::mean_estimate(values));
 }
 
 Cell n_orders(const Arm& arm, const std::vector<size_t>& arms) {

@@ -171,6 +171,19 @@ TEST(HeadPruningTable, RandomIsTheMeanOverSeedsAndEachSeedHasItsRow) {
   EXPECT_EQ(cell(table, mean[0], "n_orders"), Cell(int64_t{20}));
 }
 
+TEST(HeadPruningTable, NoIntervalOfALossGoesBelowZero) {
+  const Table table = fixture::table(
+      kind(), scored_point(fixture::masked_rows(3), ks({1})), [](const Shard& shard) {
+        return fixture::result_of(shard, [](const std::string& name, const Row& row, size_t) {
+          return name == "tokens" || row.id == 1000 ? 1.0 : 0.0;  // one row of three has a loss
+        });
+      });
+  const auto none =
+      fixture::rows_with(table, {std::string("loss"), std::string("none"), int64_t{0}, Cell()});
+  ASSERT_EQ(none.size(), 1u);
+  EXPECT_EQ(number(cell(table, none[0], "low")), 0);
+}
+
 TEST(HeadPruningTable, FewRandomHeadsHaveARangeMoreHaveAnInterval) {
   const ModelInfo wide = fixture::masked_model(2, 4);
   const auto rows = fixture::masked_rows(3);
