@@ -211,6 +211,7 @@ TEST_F(Program, QuadratureTakesOnlyRulesItKnowsAndShardsThatIntegrate) {
         std::string("--rule ") + rule + ": write adaptive:TOL, or NAME:INTERVALS as trapezoid:8");
   expect_bad_input("quadrature " + good + " --rule trapezoid:8.5", "a whole number of intervals");
   expect_bad_input("quadrature " + good + " --rule trapezoid:1e9", "up to 65536");
+  expect_bad_input("quadrature " + good + " --rule right:inf", "up to 65536");
   expect_bad_input("quadrature " + good + " --rule simpson:8", "simpson");
   expect_bad_input("quadrature " + good, "--rule");
   expect_bad_input("quadrature " + good + " --rule right:8 --witness-tol 0", "--witness-tol");
@@ -219,6 +220,12 @@ TEST_F(Program, QuadratureTakesOnlyRulesItKnowsAndShardsThatIntegrate) {
       shards_of(folder_, "kind = \"evaluate\"\nmetrics = [\"exact_match\"]\n");
   expect_bad_input("quadrature " + other + " --rule right:8",
                    other + " holds shards of kind evaluate: only head_importance integrates");
+  const std::string threshold =
+      shards_of(folder_,
+                "kind = \"head_importance\"\nmask_probs = [0.3]\nmask_samples = 1\n"
+                "path_mode = \"stochastic_threshold\"\n");
+  expect_bad_input("quadrature " + threshold + " --rule right:8 --rule gauss_legendre:8",
+                   "--rule gauss_legendre:8: Gauss-Legendre is for the diagonal only");
 }
 
 TEST_F(Program, RefusesBadInputInOneSentenceWithStatusTwo) {

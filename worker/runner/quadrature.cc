@@ -41,9 +41,9 @@ Tried tried(const std::string& text) {
   if (one.rule == Rule::kAdaptive) {
     one.tol = value;
   } else {
-    one.steps = static_cast<int64_t>(value);
-    if (static_cast<double>(one.steps) != value || one.steps > 65536)
+    if (!(value <= 65536) || std::floor(value) != value)
       throw BadInput("--rule " + text + ": expected a whole number of intervals up to 65536");
+    one.steps = static_cast<int64_t>(value);
   }
   return one;
 }
@@ -120,6 +120,12 @@ int quadrature(const QuadratureOptions& options) {
     const importance::Integrand asked =
         importance::integrand(shard, model, models.pass(shard, model));
     tol_floor = asked.integration.tol_floor;
+    const bool straight = importance::params_of(shard).path_mode == importance::PathMode::kDiagonal;
+    for (const Tried& rule : rules) {
+      if (rule.rule == Rule::kGaussLegendre && !straight)
+        throw BadInput("--rule " + rule.text + ": Gauss-Legendre is for the diagonal only, and " +
+                       options.shards + " holds threshold paths");
+    }
     const double prob = importance::params_of(shard).mask_prob.value_or(0);
     const size_t n_rows = asked.integration.paths.size(),
                  n_paths = asked.integration.paths.front().size(),
