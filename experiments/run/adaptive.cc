@@ -170,10 +170,10 @@ class Adaptive {
     double sum = 0;
     for (const double x : one.value) sum += x;
     one.gap = std::abs(sum - (hi - lo));
-    const double size = std::max(std::abs(lo), std::abs(hi));
+    const double size = std::max({std::abs(lo), std::abs(hi), integration_.tol_floor});
     if (one.gap <= integration_.score_rounding * size ||
         (one.for_the_score >= kHalvingsForTheScore &&
-         one.gap <= kSumRounding * std::max(size, integration_.tol_floor)))
+         one.gap <= std::max(kSumRounding, 4 * integration_.score_rounding) * size))
       one.gap = 0;
   }
 

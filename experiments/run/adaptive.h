@@ -13,8 +13,8 @@ namespace headcount::experiments {
 /// extrapolated where the path is straight; its error the larger of
 /// - what halving changed (L2 over the heads), over 15 where the path is straight, else over 3;
 /// - |sum over heads - (J(hi) - J(lo))|, which is zero for the exact integral. A difference below
-///   `score_rounding` of J says nothing; one that the gradients of three halvings in a row do not
-///   show is rounding of J's sums, and is left out where it is below 2^-14 of J.
+///   `score_rounding` of J (or of tol_floor) says nothing; one that the gradients of three halvings
+///   in a row do not show is rounding too, and is left out below four times that, or 2^-14 of J.
 /// Intervals whose error exceeds an equal share of what is allowed are halved, until the errors of
 /// all add up to at most tol * max(|score_one - score_base|, tol_floor); for each (row, path) by
 /// itself. Where max_evaluations is near, the worst go first; a path it does not reach for counts
