@@ -56,7 +56,7 @@ std::array<double, 3> primitives(double x) {
 /// Adds the integral over [lo, hi] of the parabola through three gradients, times the increments of
 /// each head's gate.
 void add_simpson(const Path& path, double lo, double hi, const std::array<const Vector*, 3>& g,
-                 double factor, Vector& total) {
+                 Vector& total) {
   Vector gates_lo(total.size()), gates_hi(total.size());
   gates_at(path, lo, gates_lo);
   gates_at(path, hi, gates_hi);
@@ -73,9 +73,8 @@ void add_simpson(const Path& path, double lo, double hi, const std::array<const 
       for (size_t i = 0; i < 3; ++i) weight[i] = (at_to[i] - at_from[i]) / (to - from);
       weight[2] = 1 - weight[0] - weight[1];  // what they add up to, exactly
     }
-    total[head] +=
-        factor * increment *
-        (weight[0] * (*g[0])[head] + weight[1] * (*g[1])[head] + weight[2] * (*g[2])[head]);
+    total[head] += increment * (weight[0] * (*g[0])[head] + weight[1] * (*g[1])[head] +
+                                weight[2] * (*g[2])[head]);
   }
 }
 
@@ -157,9 +156,9 @@ class Adaptive {
     for (size_t i = 0; i < 5; ++i) g[i] = &node(r, t[i]).gradient;
     Vector whole(n_gates_);
     one.value.assign(n_gates_, 0.0);
-    add_simpson(path_of(r), t[0], t[4], {g[0], g[2], g[4]}, 1, whole);
-    add_simpson(path_of(r), t[0], t[2], {g[0], g[1], g[2]}, 1, one.value);
-    add_simpson(path_of(r), t[2], t[4], {g[2], g[3], g[4]}, 1, one.value);
+    add_simpson(path_of(r), t[0], t[4], {g[0], g[2], g[4]}, whole);
+    add_simpson(path_of(r), t[0], t[2], {g[0], g[1], g[2]}, one.value);
+    add_simpson(path_of(r), t[2], t[4], {g[2], g[3], g[4]}, one.value);
     for (size_t head = 0; head < n_gates_; ++head) whole[head] = one.value[head] - whole[head];
     const bool smooth = straight(r, one);
     one.change = norm(whole) / (smooth ? 15 : 3);

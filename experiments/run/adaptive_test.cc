@@ -266,6 +266,14 @@ TEST(Adaptive, DoesNotHalveForDifferencesBelowTheScoresRounding) {
             result(integration, high(curved)).evaluations[0]);
 }
 
+TEST(Adaptive, EndsWhereSixteenBitWeightsRoundTheScoreMoreThanUsual) {
+  Integration integration = along(2, {Path{}}, 1e-4);
+  integration.score_rounding = 1e-3;
+  const Integrals i = result(integration, noisy(curved, 3.5e-3));
+  EXPECT_EQ(i.unconverged[0], 0);
+  EXPECT_LE(i.evaluations[0], 12 * 4 * kSteps + result(integration, curved).evaluations[0]);
+}
+
 TEST(Adaptive, StopsEachPathByItselfAndCountsTheUnconverged) {
   // Row 0 is linear (no halving), row 1 cannot within its limit.
   size_t sharp = 0;
