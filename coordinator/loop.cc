@@ -28,6 +28,12 @@ Settings settings_of(const CoordinatorOptions& options) {
   return settings;
 }
 
+using Clock = std::chrono::steady_clock;
+
+double ms_since(Clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+}
+
 std::string arrays_meta(const ShardKey& key) { return "arrays of shard " + to_hex(key); }
 
 // One array a line: its name, then its shape.
@@ -86,13 +92,20 @@ void Loop::turn(int stop_fd) {
                                            return stage.phase == LiveStage::Phase::kPlanning;
                                          });
                     });
+  const auto before = Clock::now();
   server_.wait(busy ? 0 : kTickMs, stop_fd);
+  // Where nothing had to be waited for, it may have been there since the last look.
+  const bool waited = Clock::now() - before > std::chrono::microseconds(100);
+  const auto heard_from = waited ? Clock::now() : received_until_;
+  auto commits_from = before;
+  const int64_t n_commits = store_.n_commits();
   store_.transaction([&] {
     const Millis until = now() + kTurnMs;
     while (auto incoming = server_.receive()) {
       take(std::move(*incoming));
       if (now() >= until) break;
     }
+    received_until_ = Clock::now();
     take_planned();
     for (const auto& notice : std::exchange(notices_, {})) {
       if (const auto* complete_notice = std::get_if<StageComplete>(&notice))
@@ -108,9 +121,13 @@ void Loop::turn(int stop_fd) {
     }
     if (restored_) advance();
     if (now() - ticked_at_ >= kTickMs) tick();
+    commits_from = Clock::now();
   });
-  send_grants();
+  if (n_commits != store_.n_commits()) commit_latency_.add(ms_since(commits_from));
+  const int64_t n_answers = send_grants();
   flush();
+  for (int64_t i = 0; i < n_answers; ++i) grant_latency_.add(ms_since(heard_from));
+  heard_.clear();
 }
 
 void Loop::tick() {
@@ -173,6 +190,7 @@ void Loop::take(transport::Incoming incoming) {
 }
 
 void Loop::take_worker_message(const transport::Incoming& incoming, Message message) {
+  heard_.insert(incoming.peer);
   std::string defect;
   if (const auto* done = std::get_if<ShardDone>(&message)) {
     const auto found = defect_of(*done);
@@ -258,7 +276,8 @@ void Loop::send(const std::string& route, Message message) {
 
 // Grants are made of the plan only now, after the commit: nothing else is built for work that may
 // not be recorded.
-void Loop::send_grants() {
+int64_t Loop::send_grants() {
+  int64_t n_answers = 0;
   for (auto& action : std::exchange(grants_, {})) {
     const auto& grant = std::get<SendGrant>(action);
     const auto [sweep, stage] = live_stage(grant.stage);
@@ -272,6 +291,7 @@ void Loop::send_grants() {
     }
     granted_[grant.key] = arrays_of(shard);
     if (Span& span = spans_[sweep->id]; span.first_grant == 0) span.first_grant = now();
+    n_answers += heard_.contains(grant.worker);
     send(grant.connection, Grant{.key = grant.key,
                                  .attempt = grant.attempt,
                                  .model_path = model_path_of(*sweep, *stage, grant.index),
@@ -279,6 +299,7 @@ void Loop::send_grants() {
                                  .stall_ms = grant.stall_ms,
                                  .shard = std::move(body)});
   }
+  return n_answers;
 }
 
 void Loop::flush() {

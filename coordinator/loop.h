@@ -16,6 +16,7 @@
 #include "cluster/transport/server.h"
 #include "coordinator/campaign.h"
 #include "coordinator/coordinator.h"
+#include "coordinator/latency.h"
 #include "coordinator/log.h"
 #include "coordinator/planner.h"
 #include "coordinator/records.h"
@@ -64,7 +65,8 @@ class Loop {
   void step(Event event);
   void perform(std::vector<Action> actions);
   void send(const std::string& route, Message message);
-  void send_grants();
+  /// How many went to workers heard in this turn.
+  int64_t send_grants();
   void flush();
   void tick();
   Millis now() const;
@@ -120,6 +122,7 @@ class Loop {
   Scheduler scheduler_;
   Planner planner_;
   std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
+  std::chrono::steady_clock::time_point received_until_ = started_;  // the last time all was taken
 
   std::map<store::SweepId, LiveSweep> live_;
   std::map<StageId, store::SweepId> sweep_of_;  // of live stages
@@ -140,6 +143,10 @@ class Loop {
     Millis first_grant = 0, end = 0;  // 0: not yet
   };
   std::map<store::SweepId, Span> spans_;  // of sweeps this process has served
+  // From when a worker's message may have come, at the earliest, to when the grant that its room
+  // made possible was sent; and what a commit alone took.
+  Latency grant_latency_, commit_latency_;
+  std::set<WorkerKey> heard_;  // in this turn
   int64_t n_recorded_ = 0;
   Millis ticked_at_ = 0, sampled_at_ = 0;
 };

@@ -174,6 +174,8 @@ std::string Loop::info_json() const {
                {"results", store_.n_results()},
                {"records", n_recorded_},
                {"commits", store_.n_commits()},
+               {"grant_p99_ms", grant_latency_.quantile_ms(0.99)},
+               {"commit_p99_ms", commit_latency_.quantile_ms(0.99)},
                {"unfinished", unfinished},
                {"uptime_s", static_cast<double>(now()) / 1000.0},
                {"cpu_s", cpu_seconds()},

@@ -14,8 +14,10 @@ namespace headcount::coordinator {
 //   verb              role    fields              json
 //   coordinator.info  client  -                   {"version", "pid", "address", "state", "restored",
 //                                                 "workers", "sweeps": {state: n}, "results",
-//                                                 "records", "commits", "unfinished", "uptime_s",
-//                                                 "cpu_s", "rss_bytes", "log"}
+//                                                 "records", "commits", "grant_p99_ms" (from room
+//                                                 heard to grant sent), "commit_p99_ms",
+//                                                 "unfinished", "uptime_s", "cpu_s", "rss_bytes",
+//                                                 "log"}
 //   coordinator.stop  admin   -                   {}
 //   sweep.submit      client  text, file, root,   {"id", "name", "digest", "shards", "continued"};
 //                             continue (bool)     the spec's problems, one a line, are the error.
