@@ -9,6 +9,27 @@
 
 namespace headcount::cli {
 
+struct DispatchBench {
+  int64_t shards = 100'000;
+  int workers = 2;
+  int sweeps = 1;     // that share the shards
+  int connected = 0;  // workers without a runner, measured before
+  std::string peer;
+};
+
+/// Durable no-op shards through a coordinator and worker daemons of this program; one JSON object.
+int bench_dispatch(const Session& session, const DispatchBench& options);
+
+struct SoakBench {
+  int64_t seconds = 3600;
+  int64_t settle = 600;  // memory grown by then is taken for what the work needs
+  int64_t shards = 1'000'000;
+};
+
+/// Two sweeps of no-op shards under way at any time: one JSON object with the coordinator's memory
+/// every ten seconds. Fails where memory after `settle` grew by more than five percent.
+int bench_soak(const Session& session, const SoakBench& options);
+
 struct TokenizeBench {
   std::vector<std::string> tokenizers;  // files or folders
   std::string file;                     // the text

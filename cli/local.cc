@@ -198,6 +198,12 @@ void LocalCluster::start_workers() {
   }
 }
 
+std::vector<pid_t> LocalCluster::worker_pids() const {
+  std::vector<pid_t> pids;
+  for (const Daemon& worker : workers_) pids.push_back(worker.child->pid());
+  return pids;
+}
+
 void LocalCluster::supervise() {
   const auto look_at = [&](Daemon& daemon, const std::string& what) {
     const auto exit = daemon.child->poll();

@@ -54,6 +54,7 @@ class LocalCluster {
   void stop(const std::function<bool()>& hurry);
 
   pid_t coordinator_pid() const { return coordinator_.child->pid(); }
+  std::vector<pid_t> worker_pids() const;
   std::string address() const;
   void kill_coordinator();   // SIGKILL, for measurements
   void start_coordinator();  // after that

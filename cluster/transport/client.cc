@@ -15,6 +15,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+constexpr int kMaxSockets = 16'384;  // three a client
+
 int64_t ms_since(Clock::time_point start) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - start).count();
 }
@@ -27,8 +29,12 @@ bool may_ask_again(const std::string& verb) {
 }  // namespace
 
 struct Client::Impl {
-  Impl(const KeyFile& file, ClientOptions options)
-      : dealer(context, zmq::socket_type::dealer), monitor(context, zmq::socket_type::pair) {
+  using Context = std::shared_ptr<zmq::context_t>;
+
+  Impl(Context shared, const KeyFile& file, ClientOptions options)
+      : context(std::move(shared)),
+        dealer(*context, zmq::socket_type::dealer),
+        monitor(*context, zmq::socket_type::pair) {
     dealer.set(zmq::sockopt::linger, 500);
     dealer.set(zmq::sockopt::immediate,
                true);  // a message for a connection that is not there is lost, never sent late
@@ -52,9 +58,11 @@ struct Client::Impl {
     const int events = ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
                        ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
                        ZMQ_EVENT_DISCONNECTED;
-    zmq_socket_monitor(dealer.handle(), "inproc://link", events);
+    static std::atomic<uint64_t> links{0};
+    const std::string link_address = "inproc://link-" + std::to_string(++links);
+    zmq_socket_monitor(dealer.handle(), link_address.c_str(), events);
     monitor.set(zmq::sockopt::linger, 0);
-    monitor.connect("inproc://link");
+    monitor.connect(link_address);
     if (zmq_connect(dealer.handle(), file.address.c_str()) != 0) {
       throw Error("\"" + file.address + "\" is not an address: it must look like tcp://HOST:PORT");
     }
@@ -94,14 +102,24 @@ struct Client::Impl {
     }
   }
 
-  zmq::context_t context;
+  static Context new_context() {
+    auto context = std::make_shared<zmq::context_t>();
+    context->set(zmq::ctxopt::max_sockets, kMaxSockets);
+    return context;
+  }
+
+  Context context;
   zmq::socket_t dealer;
   zmq::socket_t monitor;
   Link link;
 };
 
 Client::Client(const KeyFile& file, ClientOptions options)
-    : impl_(std::make_unique<Impl>(file, options)) {}
+    : Client(std::make_unique<Impl>(Impl::new_context(), file, options)) {}
+Client::Client(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Client Client::beside(const KeyFile& file, ClientOptions options) const {
+  return Client(std::make_unique<Impl>(impl_->context, file, options));
+}
 Client::Client(Client&&) noexcept = default;
 Client& Client::operator=(Client&&) noexcept = default;
 Client::~Client() = default;

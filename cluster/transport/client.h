@@ -25,6 +25,8 @@ class Client {
   Client(Client&&) noexcept;
   Client& operator=(Client&&) noexcept;
   ~Client();
+  /// A client of its own that shares this one's I/O thread: for programs that stand for many.
+  Client beside(const KeyFile& file, ClientOptions options = {}) const;
 
   /// Readable when something may have arrived. Edge-triggered, and send() may swallow an edge:
   /// after every wake-up and after every send(), call receive() until it returns nothing.
@@ -49,6 +51,7 @@ class Client {
 
  private:
   struct Impl;
+  explicit Client(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
 
