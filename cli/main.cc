@@ -7,6 +7,7 @@
 #include "cli/command.h"
 #include "cluster/process/process.h"
 #include "schemas/problem.h"
+#include "schemas/try_again.h"
 #include "schemas/version.h"
 
 namespace {
@@ -28,7 +29,8 @@ constexpr const char* kFirstSteps =
     "  headcount key create worker node1 -o node1.key     (one key file per worker)\n"
     "  headcount worker start --key node1.key             (on node1)\n"
     "  headcount submit SPEC --wait\n"
-    "Exit status: 0 done, 1 failed, 2 bad input.";
+    "Exit status: 0 done, 1 failed, 2 bad input; 75 a daemon that may succeed when it is started "
+    "again.";
 
 /// Whether the raw arguments ask for JSON: errors of the parser itself must know.
 bool asks_for_json(int argc, char** argv) {
@@ -113,6 +115,8 @@ int main(int argc, char** argv) {
     return session.command();
   } catch (const BadInput& error) {
     return report(error.what(), cli::kBadInput, json);
+  } catch (const TryAgain& error) {
+    return report(error.what(), kExitTryAgain, json);
   } catch (const std::exception& error) {
     return report(error.what(), cli::kFailed, json);
   }

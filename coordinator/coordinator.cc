@@ -13,8 +13,10 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "cluster/systemd/service.h"
 #include "coordinator/loop.h"
 #include "schemas/error.h"
+#include "schemas/try_again.h"
 #include "schemas/version.h"
 
 namespace headcount::coordinator {
@@ -105,7 +107,14 @@ void run(const CoordinatorOptions& options, Log& log) {
   // The file says ready: where sweeps are quickly read again, they go on already.
   for (int i = 0; i < 20 && !loop.restored(); ++i) loop.turn(signals.fd());
   write_information(options, advertised, pair.public_key);
-  while (!loop.stopping() && !signals.arrived()) loop.turn(signals.fd());
+  systemd::Service service;
+  service.ready();
+  service.status("listens on " + address);
+  while (!loop.stopping() && !signals.arrived()) {
+    loop.turn(signals.fd());
+    service.alive();
+  }
+  service.stopping();
   unlink(information_path(options.state).c_str());
   log.line("coordinator stops");
 }
@@ -126,7 +135,7 @@ int coordinator_main(const CoordinatorOptions& options) {
   } catch (const Error& error) {
     std::fprintf(stderr, "headcount: %s (log: %s/coordinator.log)\n", error.what(),
                  options.state.c_str());
-    return 1;
+    return dynamic_cast<const TryAgain*>(&error) != nullptr ? kExitTryAgain : 1;
   }
   return 0;
 }

@@ -23,7 +23,8 @@ struct CoordinatorOptions {
 /// Runs until SIGTERM, SIGINT or the verb "coordinator.stop". Ready once STATE/coordinator.json is
 /// there:
 /// {"pid", "address", "public_key", "version"}; removed at the end. Logs to STATE/coordinator.log.
-/// Returns the exit status; prints one sentence to stderr where it is not 0.
+/// Returns the exit status (kExitTryAgain for a TryAgain); prints one sentence to stderr where it
+/// is not 0. Tells systemd when it is ready.
 int coordinator_main(const CoordinatorOptions& options);
 
 /// The running coordinator of a state directory, from coordinator.json and the lock beside it;

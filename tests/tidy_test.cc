@@ -25,9 +25,10 @@ std::string folder_of(const std::string& path) {
   static const std::regex run_side("experiments/(run/.*|kinds/[^/]+/run(_test)?\\.cc)");
   if (std::regex_match(path, run_side)) return "experiments/run";
   for (const char* folder :
-       {"cluster/transport", "cluster/process", "models/files", "models/tokenizers",
-        "experiments/metrics", "experiments/datasets", "worker/runner", "schemas", "store",
-        "experiments", "models", "coordinator", "worker", "cli", "tests", "bench"}) {
+       {"cluster/transport", "cluster/process", "cluster/systemd", "models/files",
+        "models/tokenizers", "experiments/metrics", "experiments/datasets", "worker/runner",
+        "schemas", "store", "experiments", "models", "coordinator", "worker", "cli", "tests",
+        "bench"}) {
     if (path.rfind(std::string(folder) + "/", 0) == 0) return folder;
   }
   return "";
@@ -38,6 +39,7 @@ const std::map<std::string, std::set<std::string>> kMayInclude = {
     {"store", {"schemas"}},
     {"cluster/transport", {"schemas"}},
     {"cluster/process", {"schemas"}},
+    {"cluster/systemd", {"schemas"}},
     {"models/files", {"schemas"}},
     {"models/tokenizers", {"schemas"}},
     {"experiments/metrics", {"schemas"}},
@@ -47,9 +49,9 @@ const std::map<std::string, std::set<std::string>> kMayInclude = {
     {"experiments/run",
      {"schemas", "experiments", "experiments/metrics", "experiments/datasets", "models"}},
     {"coordinator",
-     {"schemas", "store", "experiments", "experiments/datasets", "models/files",
+     {"schemas", "store", "experiments", "experiments/datasets", "models/files", "cluster/systemd",
       "cluster/transport"}},
-    {"worker", {"schemas", "cluster/transport", "cluster/process"}},
+    {"worker", {"schemas", "cluster/systemd", "cluster/transport", "cluster/process"}},
     {"worker/runner",
      {"schemas", "cluster/process", "experiments/run", "experiments", "experiments/datasets",
       "models", "models/files", "models/tokenizers"}},
