@@ -21,6 +21,7 @@ using Json = nlohmann::json;
 struct Options {
   std::string listen = "tcp://127.0.0.1:0";
   std::string advertise, root;
+  std::vector<std::string> allowed_paths;
   bool detach = false;
 };
 
@@ -41,6 +42,8 @@ int start_in_background(const Session& session, const Options& options) {
   }
   arguments.insert(arguments.end(),
                    {"--root", absolute(options.root.empty() ? "." : options.root)});
+  for (const auto& path : options.allowed_paths)
+    arguments.insert(arguments.end(), {"--allow-path", absolute(path)});
   start_detached(arguments, absolute(state) + "/coordinator.out",
                  [&] { return coordinator::find_running(state).has_value(); });
   const auto running = coordinator::find_running(state);
@@ -67,6 +70,7 @@ int start(const Session& session, const Options& options) {
   run.listen = options.listen;
   run.advertise = options.advertise;
   run.root = options.root;
+  run.allowed_paths = options.allowed_paths;
   return coordinator::coordinator_main(run);
 }
 
@@ -158,6 +162,12 @@ void add_coordinator_commands(CLI::App& app, Session& session) {
       ->add_option("--root", options->root,
                    "where relative paths of specs start (default: this directory)")
       ->type_name("DIR");
+  begin
+      ->add_option("--allow-path", options->allowed_paths,
+                   "a directory that specs of other keys than this machine's admin.key may read, "
+                   "besides --root; several times for several")
+      ->type_name("DIR")
+      ->take_all();
   begin->add_flag("--detach", options->detach, "return once it is ready; it runs on");
   add_state(*begin, session);
   add_output(*begin, session, {"text", "json", "quiet"});

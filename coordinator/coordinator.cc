@@ -90,7 +90,7 @@ void write_information(const CoordinatorOptions& options, const std::string& add
     throw Error(path + " cannot be written: " + std::strerror(errno));
 }
 
-void run(const CoordinatorOptions& options, Log& log) {
+void run(CoordinatorOptions options, Log& log) {
   store::Store store = store::Store::open(options.state);
   transport::AllowList allowed(options.state);
   const auto pair = transport::coordinator_pair(options.state);
@@ -99,7 +99,7 @@ void run(const CoordinatorOptions& options, Log& log) {
   const std::string address = server.address();
   const std::string advertised = options.advertise.empty() ? address : options.advertise;
   store.transaction([&] { store.set_meta(kPortMeta, address); });
-  transport::admin_key(options.state, address);
+  options.local_admin = transport::admin_key(options.state, address).pair.public_key;
   allowed.refresh();
   log.line("coordinator " + std::string(kVersion) + ", process " + std::to_string(getpid()) +
            ", listens on " + address);

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace headcount::coordinator {
 
@@ -16,8 +17,11 @@ struct CoordinatorOptions {
   std::string advertise;    // what key files say; empty: `listen` with its real port
   std::string root;  // where relative paths of a spec start when a submission names no root; empty:
                      // the working directory
-  int64_t heartbeat_ms = 1000;  // told to workers
-  bool curve = true;            // false only in measurements
+  std::vector<std::string> allowed_paths;  // what specs of other keys than the local admin's may
+                                           // read, besides `root`
+  int64_t heartbeat_ms = 1000;             // told to workers
+  bool curve = true;                       // false only in measurements
+  std::string local_admin;  // public key of STATE/admin.key: filled in when that is made
 };
 
 /// Runs until SIGTERM, SIGINT or the verb "coordinator.stop". Ready once STATE/coordinator.json is

@@ -49,6 +49,7 @@ class Loop {
     uint64_t request = 0;
     PlanJob job;
     bool continue_equal = false;
+    bool confined = false;  // submitted by another key than the local admin's
     store::SweepId resumes = 0;
     bool restores = false;  // resumes it at the start of this process
   };
@@ -72,6 +73,8 @@ class Loop {
   Millis now() const;
 
   // stages.cc
+  experiments::AllowedPaths allowed_paths(bool confined) const;
+  PlanJob job_of(const store::SweepRow& row);
   void restore();
   void admit(store::SweepId id, std::optional<experiments::Sweep> plan);
   void take_planned();

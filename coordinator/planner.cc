@@ -22,7 +22,7 @@ struct Planner::Impl {
       {
         const std::lock_guard reading(files);
         try {
-          result.prepared = experiments::prepare(job.text, job.file, job.root);
+          result.prepared = experiments::prepare(job.text, job.file, job.root, job.allowed);
           if (result.prepared.sweep) result.files = files_digest(*result.prepared.sweep);
         } catch (const std::exception& error) {
           result.error = error.what();

@@ -15,6 +15,7 @@ namespace headcount::coordinator {
 struct PlanJob {
   uint64_t number = 0;  // the caller's
   std::string text, file, root;
+  experiments::AllowedPaths allowed = {};
 };
 
 struct PlanDone {

@@ -93,7 +93,7 @@ TEST_F(CoordinatorTest, ALateResultOfACancelledSweepCountsAfterARestart) {
 }
 
 TEST_F(CoordinatorTest, EditedFilesStopASweepWithASentence) {
-  const fs::path rows = fs::path(state) / "rows.jsonl";
+  const fs::path rows = fs::path(files().root()) / "rows.jsonl";
   const auto write_rows = [&](int n) {
     std::ofstream out(rows, std::ios::trunc);
     for (int i = 0; i < n; ++i)
@@ -276,7 +276,7 @@ TEST_F(CoordinatorTest, ANewSweepTriesAgainWhatFailedForAnEarlierOne) {
 }
 
 TEST_F(CoordinatorTest, ASweepThatWaitsForAGpuHoldsUpNoOther) {
-  const fs::path rows = fs::path(state) / "rows.jsonl";
+  const fs::path rows = fs::path(files().root()) / "rows.jsonl";
   std::ofstream out(rows);
   for (int i = 0; i < 20'000; ++i)
     out << R"({"ids": [1], "choices": [[2], [3]], "label": 0})"

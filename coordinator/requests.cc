@@ -96,10 +96,12 @@ std::string Loop::answer(const transport::Incoming& incoming, const Request& req
     Submission submission;
     submission.route = incoming.route;
     submission.request = request.number;
+    submission.confined = options_.curve && incoming.peer != options_.local_admin;
     submission.job = {.number = ++n_jobs_,
                       .text = text("text"),
                       .file = text("file"),
-                      .root = get_or<std::string>(request.fields, "root", options_.root)};
+                      .root = get_or<std::string>(request.fields, "root", options_.root),
+                      .allowed = allowed_paths(submission.confined)};
     submission.continue_equal = get_or<bool>(request.fields, "continue", false);
     planner_.start(submission.job);
     submissions_.emplace(n_jobs_, std::move(submission));
@@ -323,7 +325,7 @@ void Loop::retry(store::SweepId id) {
     return;
   }
   Submission submission;
-  submission.job = {.number = ++n_jobs_, .text = row->text, .file = row->file, .root = row->root};
+  submission.job = job_of(*row);
   submission.resumes = id;
   planner_.start(submission.job);
   submissions_.emplace(n_jobs_, std::move(submission));

@@ -25,6 +25,11 @@ bool is_gpu(const std::string& tag) { return tag.rfind("cuda-", 0) == 0; }
 /// Where the nominal memory of a tag's devices is remembered, for when none is connected.
 std::string memory_meta(const std::string& tag) { return "memory of " + tag; }
 
+/// Set where the sweep's paths are confined to the directories clients may read.
+std::string confined_meta(store::SweepId id) {
+  return "sweep " + std::to_string(id) + " is confined";
+}
+
 Table noop_table(const std::string& stage, int64_t n_done) {
   return {.stage = stage,
           .kind = "noop",
@@ -37,6 +42,23 @@ Table noop_table(const std::string& stage, int64_t n_done) {
 
 }  // namespace
 
+experiments::AllowedPaths Loop::allowed_paths(bool confined) const {
+  experiments::AllowedPaths allowed{.state = options_.state};
+  if (!confined) return allowed;
+  allowed.within = options_.allowed_paths;
+  allowed.within->push_back(options_.root.empty() ? "." : options_.root);
+  return allowed;
+}
+
+// A sweep of the database as it was submitted, whoever asks for it now.
+PlanJob Loop::job_of(const store::SweepRow& row) {
+  return {.number = ++n_jobs_,
+          .text = row.text,
+          .file = row.file,
+          .root = row.root,
+          .allowed = allowed_paths(store_.meta(confined_meta(row.id)).has_value())};
+}
+
 void Loop::restore() {
   for (const auto& row : store_.sweeps()) {
     if (!unfinished(row.state)) continue;
@@ -44,13 +66,12 @@ void Loop::restore() {
       admit(row.id, std::nullopt);
       continue;
     }
-    const uint64_t number = ++n_jobs_;
     Submission submission;
-    submission.job = {.number = number, .text = row.text, .file = row.file, .root = row.root};
+    submission.job = job_of(row);
     submission.resumes = row.id;
     submission.restores = true;
     planner_.start(submission.job);
-    submissions_.emplace(number, std::move(submission));
+    submissions_.emplace(n_jobs_, std::move(submission));
     ++n_to_restore_;
   }
 }
@@ -229,6 +250,7 @@ void Loop::submitted(const Submission& submission, PlanDone done) {
   row.state = "running";
   const store::SweepId id = store_.add_sweep(row, rows);
   remember_files(store_, id, done.files);
+  if (submission.confined) store_.set_meta(confined_meta(id), "");
   log_.line("sweep " + std::to_string(id) + " \"" + row.name + "\": " + shards_text(n_shards));
   answer(id, false);
   admit(id, std::move(done.prepared.sweep));

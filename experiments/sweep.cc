@@ -17,17 +17,19 @@ namespace headcount::experiments {
 namespace {
 
 constexpr size_t kMaxProblems = 1000;
+constexpr std::string_view kBuiltin = "builtin:";
 
 std::string resolved(const std::string& path, const std::string& root) {
-  if (path.starts_with("builtin:") || path.starts_with("/") || root.empty()) return path;
+  if (path.starts_with(kBuiltin) || path.starts_with("/") || root.empty()) return path;
   return (std::filesystem::path(root) / path).lexically_normal().string();
 }
 
 /// Opens what the stages use; each model once, each dataset once per model.
 class Opener {
  public:
-  Opener(const std::string& root, Sweep& sweep, std::vector<Problem>& problems)
-      : root_(root), sweep_(sweep), problems_(problems) {
+  Opener(const std::string& root, const AllowedPaths& allowed, Sweep& sweep,
+         std::vector<Problem>& problems)
+      : root_(root), allowed_(allowed), sweep_(sweep), problems_(problems) {
     check_datasets();
   }
 
@@ -89,7 +91,8 @@ class Opener {
     Opened opened;
     try {
       const std::string path = resolved(spec->path, root_);
-      opened.files = models::open_model(path);
+      const bool builtin = path.starts_with(kBuiltin);
+      opened.files = models::open_model(builtin ? path : allowed_directory(allowed_, path));
       auto info = std::make_unique<ModelInfo>();
       info->name = name;
       info->path = path;
@@ -110,7 +113,7 @@ class Opener {
         std::find_if(specs.begin(), specs.end(), [&](const auto& one) { return one.name == name; });
     try {
       auto dataset = std::make_unique<datasets::Dataset>(
-          datasets::load(*spec, sweep_.spec.seed, models_.at(model_name).files, root_));
+          datasets::load(allowed(*spec), sweep_.spec.seed, models_.at(model_name).files, root_));
       sweep_.datasets.push_back(std::move(dataset));
       return sweep_.datasets.back().get();
     } catch (const Error& error) {
@@ -122,7 +125,18 @@ class Opener {
     }
   }
 
+  /// With its path, where it has one, as it may be opened.
+  DatasetSpec allowed(DatasetSpec spec) const {
+    for (auto& member : spec.keys) {
+      auto* path = std::get_if<std::string>(&member.value.data);
+      if (member.key == "path" && path != nullptr)
+        *path = allowed_file(allowed_, resolved(*path, root_));
+    }
+    return spec;
+  }
+
   const std::string& root_;
+  const AllowedPaths& allowed_;
   Sweep& sweep_;
   std::vector<Problem>& problems_;
   std::set<std::string> usable_;
@@ -265,7 +279,8 @@ std::span<const ParamInfo> stage_params() {
   return infos;
 }
 
-Prepared prepare(std::string_view text, const std::string& file, const std::string& root) {
+Prepared prepare(std::string_view text, const std::string& file, const std::string& root,
+                 const AllowedPaths& allowed) {
   Prepared prepared;
   ParsedSpec parsed = parse_spec(text, file);
   prepared.problems = std::move(parsed.problems);
@@ -274,7 +289,7 @@ Prepared prepare(std::string_view text, const std::string& file, const std::stri
   Sweep sweep;
   sweep.spec = std::move(*parsed.spec);
   const auto checked = check_stages(sweep.spec, kinds(), prepared.problems);
-  Opener opener(root, sweep, prepared.problems);
+  Opener opener(root, allowed, sweep, prepared.problems);
   for (size_t i = 0; i < checked.size(); ++i) {
     sweep.stages.push_back(make_stage(i, checked[i], sweep, opener));
     if (can_check(checked[i], checked))

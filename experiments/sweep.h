@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "experiments/allowed_paths.h"
 #include "experiments/kind.h"
 #include "schemas/spec.h"
 
@@ -37,9 +38,11 @@ struct Prepared {
 
 /// Everything `headcount check` does: parse, outer shape, kinds' keys, axes, stage inputs, then
 /// (where those are clean) models and datasets. Relative paths start at `root`; ModelInfo::path is
-/// the path so resolved. Files that cannot be read become problems at the key naming them. Only
-/// models and datasets that a stage uses are opened. Problems come in the order of the file.
-Prepared prepare(std::string_view text, const std::string& file, const std::string& root);
+/// the path so resolved. Files that cannot be read, or are not `allowed`, become problems at the
+/// key naming them. Only models and datasets that a stage uses are opened. Problems come in the
+/// order of the file.
+Prepared prepare(std::string_view text, const std::string& file, const std::string& root,
+                 const AllowedPaths& allowed = {});
 
 /// The keys every stage takes whatever its kind (`scores` apart, which is a table); for
 /// docs/spec.md.

@@ -181,8 +181,67 @@ def wrong_flags(headcount):
     expect(done.returncode == 2 and json.loads(done.stdout)["error"], f"no JSON error: {done.stdout!r}")
 
 
+SPEC = """name = "probe"
+[models.m]
+path = "{model}"
+[datasets.d]
+{dataset}
+[[stage]]
+name = "s"
+kind = "head_importance"
+"""
+ROWS = 'task = "tokens"\npath = "{}"'
+ADDITION = 'task = "addition"\nsplit = "test"\nrows = 4'
+
+
+def paths_of_a_clients_spec(headcount):
+    """A client's spec reads what lies under --root and --allow-path; nobody's reads the state directory."""
+    with tempfile.TemporaryDirectory() as folder, Cluster(headcount, root=f"{folder}/root") as cluster:
+        for name in ("root", "shared", "elsewhere"):
+            os.mkdir(f"{folder}/{name}")
+            with open(f"{folder}/{name}/rows.jsonl", "w") as file:
+                file.write('{"ids": [1, 2, 3, 4], "labels": [1, 2, 3, -100]}\n' * 8)
+        os.symlink(f"{folder}/elsewhere/rows.jsonl", f"{folder}/root/link.jsonl")
+        os.symlink(f"{folder}/elsewhere/none.jsonl", f"{folder}/root/dead.jsonl")
+        cluster.start_coordinator("--allow-path", f"{folder}/shared")
+        client, admin = cluster.make_key("client", "client"), cluster.make_key("second", "admin")
+        local = os.path.join(cluster.state, "admin.key")
+        spec = f"{folder}/spec.toml"
+
+        def submit(key, model, dataset, *flags):
+            with open(spec, "w") as file:
+                file.write(SPEC.format(model=model, dataset=dataset))
+            return subprocess.run([headcount, "submit", spec, "--key", key, *flags], capture_output=True, text=True,
+                                  timeout=60)
+
+        def takes(key, path, *flags):
+            done = submit(key, "builtin:addition", ROWS.format(path), *flags)
+            expect(done.returncode == 0, f"{path} is refused: {done.stderr}")
+
+        def sentence(key, path, *flags, model=False):
+            done = submit(key, path if model else "builtin:addition", ADDITION if model else ROWS.format(path), *flags)
+            expect(done.returncode > 0, f"{path} is read: {done.stdout}")
+            return done.stderr.replace(path, "PATH")
+
+        secret = f"{cluster.state}/keys/coordinator"
+        for key in (client, admin):
+            takes(key, "rows.jsonl")
+            takes(key, f"{folder}/shared/rows.jsonl")
+            outside = {sentence(key, path) for path in (
+                f"{folder}/elsewhere/rows.jsonl", f"{folder}/elsewhere/none.jsonl", secret, "/etc/shadow", "/no/such",
+                f"{folder}/root/link.jsonl", f"{folder}/root/dead.jsonl", f"{folder}/root/../elsewhere/rows.jsonl")}
+            expect(len(outside) == 1 and "may read" in outside.pop(), f"it tells files outside apart: {outside}")
+            # The root a client names is where its paths start, not what it may read.
+            expect("may read" in sentence(key, "rows.jsonl", "--root", f"{folder}/elsewhere"), "it chose its own root")
+            models = {sentence(key, path, model=True) for path in (f"{folder}/elsewhere", "/no/such", cluster.state)}
+            expect(len(models) == 1 and "may read" in models.pop(), f"it tells folders outside apart: {models}")
+        takes(local, f"{folder}/elsewhere/rows.jsonl")
+        expect("state directory" in sentence(local, secret), "the local admin reads the coordinator's key")
+        expect("state directory" in sentence(local, cluster.state, model=True), "the state directory is a model")
+
+
 CASES = (wrong_flags, nobody_there, port_in_use, two_coordinators, unknown_key, revoked_key, open_key_file, no_key_file,
-         another_version, rubbish_on_the_port, unreadable_database, read_only_state)
+         another_version, rubbish_on_the_port, unreadable_database, read_only_state, paths_of_a_clients_spec)
 
 
 def main():
