@@ -196,7 +196,7 @@ void Loop::take_worker_message(const transport::Incoming& incoming, Message mess
     const auto found = defect_of(*done);
     // Of a sweep that ended unread: not answered, so that the worker keeps it until that sweep, or
     // another that wants the shard, is under way.
-    if (!found && store_.was_granted(done->key, incoming.peer)) return;
+    if (!found && !store_.attempts(done->key, incoming.peer, done->tag).empty()) return;
     defect = found.value_or("no sweep under way wants it");
     if (!defect.empty())
       log_.line("a result of shard " + to_hex(done->key) + " was refused: " + defect);

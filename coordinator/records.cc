@@ -14,6 +14,7 @@ std::vector<EndedAttempt> StoreRecords::ended(const ShardKey& key) const {
   for (auto& row : store_.ended_attempts(key)) {
     ended.push_back({.attempt = row.attempt,
                      .worker = std::move(row.worker),
+                     .tag = std::move(row.tag),
                      .outcome = outcome_from_string(row.outcome),
                      .message = std::move(row.message)});
   }
@@ -27,7 +28,7 @@ struct Apply {
   store::Recorded* recorded;
 
   bool operator()(const RecordGrant& action) const {
-    store.add_attempt(action.key, action.attempt, action.worker);
+    store.add_attempt(action.key, action.attempt, action.worker, action.tag);
     return true;
   }
   bool operator()(const RecordResult& action) const {

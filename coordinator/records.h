@@ -17,8 +17,9 @@ class StoreRecords : public Records {
   std::optional<Digest> recorded(const ShardKey& key, const std::string& tag) const override {
     return store_.recorded(key, tag);
   }
-  bool was_granted(const ShardKey& key, const WorkerKey& worker) const override {
-    return store_.was_granted(key, worker);
+  std::vector<int64_t> attempts(const ShardKey& key, const WorkerKey& worker,
+                                const std::string& tag) const override {
+    return store_.attempts(key, worker, tag);
   }
   int64_t last_attempt(const ShardKey& key) const override { return store_.last_attempt(key); }
   std::vector<EndedAttempt> ended(const ShardKey& key) const override;

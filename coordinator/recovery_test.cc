@@ -29,7 +29,7 @@ Message exchange(transport::Client& client, const Message& message,
 class Mute {
  public:
   explicit Mute(const transport::KeyFile& key, const std::string& tag = "T")
-      : client_(key, {.reconnect_ms = 50}), tag_(tag) {
+      : client_(key, {.reconnect_ms = 50}) {
     const Message hello = Hello{kVersion, 1, "host", {{"cpu", tag}}, {}};
     grant_ = std::get<Grant>(exchange(client_, hello, [](const Message& message, int) {
       return std::holds_alternative<Grant>(message);
@@ -38,9 +38,14 @@ class Mute {
   ShardKey held() const { return grant_.key; }
   /// Sends the result of its grant until it is acknowledged or revoked; whether acknowledged.
   bool finish() { return finish(computed(decode_shard(grant_.shard))); }
-  bool finish(const Result& result) {
+  bool finish(const Result& result) { return finish(result, grant_.tag); }
+  bool finish_under(const std::string& tag) {
+    return finish(computed(decode_shard(grant_.shard)), tag);
+  }
+
+ private:
+  bool finish(const Result& result, const std::string& tag) {
     const std::string bytes = encode(result);
-    const std::string tag = grant_.tag == kNoopTag ? std::string(kNoopTag) : tag_;
     const Message done{
         ShardDone{grant_.key, grant_.attempt, tag, "cpu", sha256(bytes), 0.001, bytes}};
     return std::holds_alternative<Ack>(
@@ -51,9 +56,7 @@ class Mute {
         }));
   }
 
- private:
   transport::Client client_;
-  std::string tag_;
   Grant grant_;
 };
 
@@ -90,6 +93,20 @@ TEST_F(CoordinatorTest, ALateResultOfACancelledSweepCountsAfterARestart) {
   EXPECT_FALSE(late.finish(Result{{NamedArray{"noop", {2}, {0.0, 0.0}}}}));
   EXPECT_TRUE(late.finish());
   EXPECT_EQ(store::Store::open_read_only(state).n_results(), 1);
+}
+
+TEST_F(CoordinatorTest, AResultUnderTheTagOfAnotherMachineIsRefusedWithAnAlarm) {
+  const int64_t id = submit(kSpec);
+  Mute liar(key("node-1"), "L");
+  EXPECT_FALSE(liar.finish_under("T"));
+  EXPECT_EQ(store::Store::open_read_only(state).n_results(), 0);
+  const Json status = ask("sweep.status", which(id));
+  EXPECT_THAT(status.at("alarms").at(0).get<std::string>(), HasSubstr("under tag T"));
+  std::string spec = kSpec;
+  spec.insert(spec.find("[datasets.train]"), "numerics = \"T\"\n");
+  Worker honest(key("node-2"));
+  const Json again = wait_for(submit(spec), {"finished"});
+  EXPECT_EQ(again.at("stages").at(0).at("cached"), 0);
 }
 
 TEST_F(CoordinatorTest, EditedFilesStopASweepWithASentence) {

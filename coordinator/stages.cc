@@ -181,8 +181,10 @@ void Loop::take_planned() {
   }
   Restored event;
   for (auto& attempt : store_.open_attempts()) {
-    event.attempts.push_back(
-        {.key = attempt.key, .attempt = attempt.attempt, .worker = std::move(attempt.worker)});
+    event.attempts.push_back({.key = attempt.key,
+                              .attempt = attempt.attempt,
+                              .worker = std::move(attempt.worker),
+                              .tag = std::move(attempt.tag)});
   }
   step(std::move(event));
   restored_ = true;

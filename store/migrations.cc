@@ -122,7 +122,27 @@ CREATE VIEW shards AS
   LEFT JOIN worker w ON w.id = r.worker LEFT JOIN quarantine q ON q.shard = s.shard;
 )sql";
 
-constexpr const char* kMigrations[] = {kFirst, kSecond, kThird};
+// Older attempts have the tag their shard was planned under, where that is one: a result under
+// another is not theirs. One without cannot be taken up again.
+constexpr const char* kFourth = R"sql(
+ALTER TABLE attempt ADD COLUMN tag INTEGER REFERENCES tag;
+ALTER TABLE attempt ADD COLUMN suspect INTEGER NOT NULL DEFAULT 0;
+UPDATE attempt SET tag = (
+  SELECT CASE WHEN min(s.tag) = max(s.tag) AND min(tag.text) <> 'any' THEN min(s.tag) END
+  FROM stage_shard s JOIN tag ON tag.id = s.tag WHERE s.shard = attempt.shard);
+UPDATE attempt SET outcome = 'lost' WHERE outcome = 'granted' AND tag IS NULL;
+ALTER TABLE sweep ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE stage ADD COLUMN n_done INTEGER;
+ALTER TABLE stage ADD COLUMN n_quarantined INTEGER;
+DROP VIEW attempts;
+CREATE VIEW attempts AS
+  SELECT lower(hex(shard.key)) AS key, a.attempt, CASE WHEN w.name <> '' THEN w.name ELSE w.public_key END AS worker,
+         tag.text AS tag, a.outcome, a.message, a.device, a.seconds,
+         strftime('%Y-%m-%dT%H:%M:%fZ', a.at_ms / 1000.0, 'unixepoch') AS at
+  FROM attempt a JOIN shard ON shard.id = a.shard JOIN worker w ON w.id = a.worker LEFT JOIN tag ON tag.id = a.tag;
+)sql";
+
+constexpr const char* kMigrations[] = {kFirst, kSecond, kThird, kFourth};
 
 bool empty(Connection& connection) {
   Statement statement(connection.raw(), "SELECT count(*) FROM sqlite_schema", connection.path());

@@ -15,9 +15,9 @@ namespace headcount::store {
 namespace {
 
 constexpr const char* kAttemptColumns =
-    "SELECT shard.key, a.attempt, w.public_key, a.outcome, a.message, a.device, a.seconds, a.at_ms "
-    "FROM attempt a JOIN shard ON shard.id = "
-    "a.shard JOIN worker w ON w.id = a.worker";
+    "SELECT shard.key, a.attempt, w.public_key, a.outcome, a.message, a.device, a.seconds, "
+    "a.at_ms, tag.text FROM attempt a JOIN shard ON shard.id = a.shard JOIN worker w ON w.id = "
+    "a.worker LEFT JOIN tag ON tag.id = a.tag";
 
 std::vector<AttemptRow> read_attempts(Statement& s) {
   std::vector<AttemptRow> rows;
@@ -25,6 +25,7 @@ std::vector<AttemptRow> read_attempts(Statement& s) {
     rows.push_back({.key = digest_from_bytes(s.blob(0)),
                     .attempt = s.integer(1),
                     .worker = s.text(2),
+                    .tag = s.null(8) ? "" : s.text(8),
                     .outcome = s.text(3),
                     .message = s.text(4),
                     .device = s.text(5),
@@ -83,18 +84,22 @@ std::string short_hex(const Digest& digest) { return to_hex(digest).substr(0, 12
 
 }  // namespace
 
-void Store::add_attempt(const ShardKey& key, int64_t attempt, const std::string& worker) {
+void Store::add_attempt(const ShardKey& key, int64_t attempt, const std::string& worker,
+                        const std::string& tag) {
+  const int64_t tag_id = impl_->tag_id(tag);
   const int64_t worker_id = impl_->worker_id(worker);
   const int64_t shard = impl_->shard_id(key);
   HC_CHECK(shard != 0);
   impl_
       ->writing(
-          "INSERT INTO attempt VALUES (?, ?, ?, 'granted', '', '', 0, ?) ON CONFLICT DO UPDATE SET "
-          "outcome = 'granted'")
+          "INSERT INTO attempt (shard, attempt, worker, outcome, message, device, seconds, at_ms, "
+          "tag) VALUES (?, ?, ?, 'granted', '', '', 0, ?, ?) ON CONFLICT DO UPDATE SET outcome = "
+          "'granted'")
       ->bind(shard)
       .bind(attempt)
       .bind(worker_id)
       .bind(now_ms())
+      .bind(tag_id)
       .run();
 }
 
@@ -122,12 +127,16 @@ int64_t Store::last_attempt(const ShardKey& key) const {
   return s->integer(0);
 }
 
-bool Store::was_granted(const ShardKey& key, const std::string& worker) const {
+std::vector<int64_t> Store::attempts(const ShardKey& key, const std::string& worker,
+                                     const std::string& tag) const {
   auto s = impl_->prepared(
-      "SELECT 1 FROM attempt a JOIN worker w ON w.id = a.worker WHERE a.shard = (SELECT id FROM "
-      "shard WHERE key = ?) AND "
-      "w.public_key = ? LIMIT 1");
-  return s->bind_blob(as_bytes(key)).bind_text(worker).step();
+      "SELECT a.attempt FROM attempt a JOIN worker w ON w.id = a.worker JOIN tag ON tag.id = a.tag "
+      "WHERE a.shard = (SELECT id FROM shard WHERE key = ?) AND w.public_key = ? AND tag.text = ? "
+      "ORDER BY a.attempt");
+  s->bind_blob(as_bytes(key)).bind_text(worker).bind_text(tag);
+  std::vector<int64_t> numbers;
+  while (s->step()) numbers.push_back(s->integer(0));
+  return numbers;
 }
 
 std::vector<AttemptRow> Store::open_attempts() const {

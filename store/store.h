@@ -52,6 +52,7 @@ struct AttemptRow {
   ShardKey key;
   int64_t attempt = 0;
   std::string worker;   // public key (z85)
+  std::string tag;      // it was granted for; empty: nobody knows, of an older database
   std::string outcome;  // "granted", or how it ended: coordinator::Outcome as text
   std::string message;
   std::string device;
@@ -138,11 +139,14 @@ class Store {
   // attempts and results
   /// A new attempt, or (same key and attempt) an ended one taken up again: outcome 'granted'. The
   /// shard must be planned somewhere.
-  void add_attempt(const ShardKey& key, int64_t attempt, const std::string& worker);
+  void add_attempt(const ShardKey& key, int64_t attempt, const std::string& worker,
+                   const std::string& tag);
   void end_attempt(const ShardKey& key, int64_t attempt, const std::string& outcome,
                    const std::string& message, const std::string& device, double seconds);
   int64_t last_attempt(const ShardKey& key) const;  // 0: none
-  bool was_granted(const ShardKey& key, const std::string& worker) const;
+  /// Those in which that worker was granted the shard for a runner of that tag, ascending.
+  std::vector<int64_t> attempts(const ShardKey& key, const std::string& worker,
+                                const std::string& tag) const;
   std::vector<AttemptRow> open_attempts() const;  // outcome 'granted'
   std::vector<AttemptRow> attempts(const ShardKey& key) const;
   /// Ended attempts after the last release_quarantine of the key, in order.

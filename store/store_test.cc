@@ -24,6 +24,7 @@ namespace {
 namespace fs = std::filesystem;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::IsEmpty;
 
 /// A folder of its own, gone afterwards.
 class StoreTest : public testing::Test {
@@ -98,7 +99,7 @@ TEST(Store, KeepsTheFirstResultOfAShard) {
   const StageId stage = plan(store, 3);
   const std::string one = encoded(1), two = encoded(2);
   store.transaction([&] {
-    store.add_attempt(key_of(0), 1, "W");
+    store.add_attempt(key_of(0), 1, "W", "T");
     EXPECT_EQ(store.record(row_of(0, one), one), Recorded::kNew);
     EXPECT_EQ(store.record(row_of(0, one, "V"), one), Recorded::kSame);
     EXPECT_EQ(store.record(row_of(0, two, "V"), two), Recorded::kDiffers);
@@ -171,18 +172,19 @@ TEST(Store, AttemptsCountAnewAfterForgiving) {
   Store store = Store::in_memory();
   const StageId stage = plan(store, 1);
   store.transaction([&] {
-    store.add_attempt(key_of(0), 1, "W");
+    store.add_attempt(key_of(0), 1, "W", "T");
     store.end_attempt(key_of(0), 1, "signal", "it crashed", "cpu", 2);
     store.quarantine(key_of(0), "crashed three times");
   });
-  EXPECT_TRUE(store.was_granted(key_of(0), "W"));
-  EXPECT_FALSE(store.was_granted(key_of(0), "V"));
+  EXPECT_THAT(store.attempts(key_of(0), "W", "T"), ElementsAre(1));
+  EXPECT_THAT(store.attempts(key_of(0), "W", "U"), IsEmpty());
+  EXPECT_THAT(store.attempts(key_of(0), "V", "T"), IsEmpty());
   EXPECT_EQ(store.ended_attempts(key_of(0)).size(), 1u);
   EXPECT_THAT(store.quarantined(stage), ElementsAre(0));
   EXPECT_EQ(store.evidence(stage)[0].second, "crashed three times");
   store.transaction([&] {
     store.release_quarantine(key_of(0));
-    store.add_attempt(key_of(0), 2, "V");
+    store.add_attempt(key_of(0), 2, "V", "T");
   });
   EXPECT_TRUE(store.quarantined(stage).empty());
   EXPECT_TRUE(store.ended_attempts(key_of(0)).empty());
@@ -190,7 +192,7 @@ TEST(Store, AttemptsCountAnewAfterForgiving) {
   EXPECT_EQ(store.open_attempts().size(), 1u);
   store.transaction([&] {
     store.end_attempt(key_of(0), 2, "lost", "", "", 0);
-    store.add_attempt(key_of(0), 2, "V");  // taken up again
+    store.add_attempt(key_of(0), 2, "V", "T");  // taken up again
   });
   EXPECT_EQ(store.open_attempts().size(), 1u);
   EXPECT_EQ(store.last_attempt(key_of(0)), 2);
@@ -325,6 +327,31 @@ TEST_F(StoreTest, ADatabaseOfTheSecondVersionIsBroughtUpToDate) {
               ElementsAre(ElementsAre(Cell(2.5), Cell{}, Cell{}, Cell{})));
 }
 
+TEST_F(StoreTest, AttemptsOfTheThirdVersionHaveTheTagTheirShardWasPlannedUnder) {
+  fs::create_directory(directory + "/old");
+  sqlite3* raw = nullptr;
+  sqlite3_open((directory + "/old/" + kFileName).c_str(), &raw);
+  const std::string old = "PRAGMA application_id = " + std::to_string(kApplicationId) + ";" +
+                          migrations()[0] + migrations()[1] + migrations()[2] +
+                          "PRAGMA user_version = 3;" + R"sql(
+    INSERT INTO sweep VALUES (1, 'old', x'00', 'f', '/', '', 'running', 0, NULL);
+    INSERT INTO stage (id, sweep, number, name, kind, state, n_shards, reason) VALUES
+      (1, 1, 0, 'i', 'evaluate', 'open', 2, '');
+    INSERT INTO tag VALUES (1, 'any'), (2, 'T');
+    INSERT INTO worker VALUES (1, 'W', '');
+    INSERT INTO shard VALUES (1, zeroblob(32)), (2, CAST(x'01' || zeroblob(31) AS BLOB));
+    INSERT INTO stage_shard VALUES (1, 0, 1, 1), (1, 1, 2, 2);
+    INSERT INTO attempt VALUES (1, 1, 1, 'granted', '', '', 0, 0), (2, 1, 1, 'granted', '', '', 0, 0);)sql";
+  ASSERT_EQ(sqlite3_exec(raw, old.c_str(), nullptr, nullptr, nullptr), SQLITE_OK);
+  sqlite3_close(raw);
+  const Store store = Store::open(directory + "/old");
+  const auto open = store.open_attempts();
+  ASSERT_EQ(open.size(), 1u) << "one whose tag nobody knows is not taken up";
+  EXPECT_EQ(open[0].tag, "T");
+  EXPECT_EQ(store.query("SELECT outcome, tag FROM attempts ORDER BY key", 5).rows[0][0],
+            Cell(std::string("lost")));
+}
+
 TEST(Store, ViewsTellTheLatestOfSweepsOfOneName) {
   Store store = Store::in_memory();
   const StageId first = plan(store, 1), second = plan(store, 1), third = plan(store, 1);
@@ -349,13 +376,13 @@ TEST(Store, AFailedTransactionLeavesNothing) {
   Store store = Store::in_memory();
   plan(store, 1);
   EXPECT_THROW(store.transaction([&] {
-    store.add_attempt(key_of(0), 1, "a new worker");
+    store.add_attempt(key_of(0), 1, "a new worker", "T");
     throw Error("stop");
   }),
                Error);
   EXPECT_EQ(store.last_attempt(key_of(0)), 0);
-  store.transaction([&] { store.add_attempt(key_of(0), 1, "a new worker"); });
-  EXPECT_TRUE(store.was_granted(key_of(0), "a new worker"));
+  store.transaction([&] { store.add_attempt(key_of(0), 1, "a new worker", "T"); });
+  EXPECT_THAT(store.attempts(key_of(0), "a new worker", "T"), ElementsAre(1));
 }
 
 using StoreDeathTest = StoreTest;
@@ -374,7 +401,7 @@ TEST_F(StoreTest, WhatWasCommittedSurvivesAKill) {
     for (int i = 0; i < 100; ++i) {
       store.transaction([&] {
         const std::string bytes = encoded(i);
-        store.add_attempt(key_of(i), 1, "W");
+        store.add_attempt(key_of(i), 1, "W", "T");
         store.record(row_of(i, bytes), bytes);
       });
       if (write(ready[1], "x", 1) != 1) _exit(1);

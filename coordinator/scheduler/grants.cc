@@ -44,14 +44,13 @@ bool Machine::grant_one(WorkerState& worker) {
   return false;
 }
 
-bool Machine::grant_one(WorkerState& worker, TagId tag, Room& room) {
+bool Machine::grant_one(WorkerState& worker, const std::string& tag, const Room& room) {
   if (room.used >= room.capacity) return false;
   for (StageState* stage : order_) {
     if (stage->paused) continue;
     for (RangeState& range : stage->ranges) {
       if (range.next == range.end && range.retry.empty()) continue;
-      if (tag != range.tag && (range.tag != kAny || tag == kNoop)) continue;
-      if (range.refused_by.contains(worker.key)) continue;
+      if (!satisfies(tag, range) || range.refused_by.contains(worker.key)) continue;
       const int64_t cost = kRunner / credit(range);
       if (room.used + cost > room.capacity) return false;  // earlier stages first: wait for room
       ShardKey key;
@@ -90,7 +89,7 @@ bool Machine::available(StageState& stage, const RangeState& range, int64_t inde
     attach(leased->second, {stage.id, index});
     return false;
   }
-  if (records_.recorded(key, tags_[static_cast<size_t>(range.tag)])) {
+  if (records_.recorded(key, range.tag)) {
     mark_done(stage, index);
     return false;
   }
@@ -102,14 +101,14 @@ bool Machine::available(StageState& stage, const RangeState& range, int64_t inde
   return true;
 }
 
-void Machine::grant(WorkerState& worker, TagId tag, const Place& place, const ShardKey& key,
-                    int64_t cost) {
+void Machine::grant(WorkerState& worker, const std::string& tag, const Place& place,
+                    const ShardKey& key, int64_t cost) {
   Lease lease;
   lease.attempt = records_.last_attempt(key) + 1;
   lease.tag = tag;
   lease.cost = cost;
   attach(lease, place);
-  act(RecordGrant{.key = key, .attempt = lease.attempt, .worker = worker.key});
+  act(RecordGrant{.key = key, .attempt = lease.attempt, .worker = worker.key, .tag = tag});
   send_grant(key, add_lease(key, std::move(lease), worker), worker);
 }
 
@@ -126,14 +125,13 @@ void Machine::detach_from_retry(const Place& place) {
 void Machine::send_grant(const ShardKey& key, Lease& lease, const WorkerState& worker) {
   lease.sent_at = now_;
   const Place& place = lease.places.front();
-  const TagId tag = lease.tag == kUnknown ? kAny : lease.tag;
   act(SendGrant{.worker = worker.key,
                 .connection = worker.connection,
                 .stage = place.stage,
                 .index = place.index,
                 .key = key,
                 .attempt = lease.attempt,
-                .tag = tags_[static_cast<size_t>(tag)],
+                .tag = lease.tag,
                 .stall_ms = lease.stall_ms});
 }
 
@@ -153,8 +151,7 @@ bool Machine::able(const WorkerState& worker, const RangeState& range) const {
 bool Machine::has_room(const WorkerState& worker, const RangeState& range, int64_t cost) const {
   if (!worker.takes_work() || range.refused_by.contains(worker.key)) return false;
   return std::any_of(worker.rooms.begin(), worker.rooms.end(), [&](const auto& room) {
-    const bool fits = range.tag == room.first || (range.tag == kAny && room.first != kNoop);
-    return fits && room.second.capacity > 0 &&
+    return satisfies(room.first, range) && room.second.capacity > 0 &&
            (cost == 0 || room.second.used + cost <= room.second.capacity);
   });
 }
@@ -181,7 +178,7 @@ Millis Machine::stall_ms(const RangeState& range) const {
 void Machine::recall_for_idle() {
   // Nothing was left to grant when fill() ended: an idle runner waits only for what others have not
   // started.
-  std::vector<std::pair<const WorkerState*, TagId>> idle;
+  std::vector<std::pair<const WorkerState*, std::string>> idle;
   for (const auto& [key, worker] : workers_) {
     for (const auto& [tag, room] : worker.rooms) {
       if (worker.takes_work() && room.capacity > 0 && room.used == 0)
@@ -189,7 +186,7 @@ void Machine::recall_for_idle() {
     }
   }
   if (idle.empty()) return;
-  std::map<TagId, std::vector<Waiting>> waiting = waiting_by_tag();
+  std::map<std::string, std::vector<Waiting>> waiting = waiting_by_tag();
   for (const auto& [worker, tag] : idle) {
     std::vector<Waiting>& donors = waiting[tag];
     const auto most =
@@ -206,10 +203,10 @@ void Machine::recall_for_idle() {
   }
 }
 
-std::map<TagId, std::vector<Machine::Waiting>> Machine::waiting_by_tag() const {
-  std::map<TagId, std::vector<Waiting>> waiting;
+std::map<std::string, std::vector<Machine::Waiting>> Machine::waiting_by_tag() const {
+  std::map<std::string, std::vector<Waiting>> waiting;
   for (const auto& [worker_key, worker] : workers_) {
-    std::map<TagId, Waiting> of_worker;
+    std::map<std::string, Waiting> of_worker;
     for (const ShardKey& key : worker.held) {
       const Lease& lease = leases_.at(key);
       if (may_be_recalled(lease)) of_worker[lease.tag].emplace_back(lease.sequence, key);

@@ -46,7 +46,7 @@ Lease& Machine::add_lease(const ShardKey& key, Lease lease, WorkerState& worker)
   lease.progressed_at = lease.sent_at = now_;
   const Place& place = lease.places.front();
   lease.stall_ms = stall_ms(range_of(*find_stage(place.stage), place.index));
-  if (lease.tag != kUnknown) worker.rooms[lease.tag].used += lease.cost;
+  worker.rooms[lease.tag].used += lease.cost;
   worker.held.insert(key);
   const auto [at, is_new] = leases_.emplace(key, std::move(lease));
   HC_CHECK(is_new);
@@ -62,7 +62,7 @@ Lease Machine::end(const ShardKey& key, Outcome outcome, const std::string& mess
   WorkerState& worker = workers_.at(lease.worker);
   worker.held.erase(key);
   roomier_.push_back(&worker);
-  if (lease.tag != kUnknown) worker.rooms[lease.tag].used -= lease.cost;
+  worker.rooms.at(lease.tag).used -= lease.cost;
   act(EndAttempt{.key = key,
                  .attempt = lease.attempt,
                  .outcome = outcome,
@@ -76,7 +76,11 @@ void Machine::fail(const ShardKey& key, Outcome outcome, const std::string& mess
                    const std::string& device) {
   std::vector<EndedAttempt> attempts = records_.ended(key);
   const Lease lease = end(key, outcome, message, device);
-  attempts.push_back({lease.attempt, lease.worker, outcome, message});
+  attempts.push_back({.attempt = lease.attempt,
+                      .worker = lease.worker,
+                      .tag = lease.tag,
+                      .outcome = outcome,
+                      .message = message});
   const Case found = make_case(attempts);
 
   const bool another =
@@ -166,12 +170,12 @@ void Machine::expire(WorkerState& worker) {
   }
 }
 
-void Machine::settle_recorded(const ShardKey& key, TagId tag) {
+void Machine::settle_recorded(const ShardKey& key, const std::string& tag) {
   const auto found = leases_.find(key);
   if (found != leases_.end()) {
     const Lease& lease = found->second;
     const bool all = std::all_of(lease.places.begin(), lease.places.end(), [&](const Place& place) {
-      return satisfies(tag, range_of(*find_stage(place.stage), place.index).tag);
+      return satisfies(tag, range_of(*find_stage(place.stage), place.index));
     });
     if (all) {
       revoke(key, lease);
@@ -183,7 +187,7 @@ void Machine::settle_recorded(const ShardKey& key, TagId tag) {
   for (const Place& place : records_.places(key)) {
     StageState* stage = find_stage(place.stage);
     if (stage == nullptr || stage->done[static_cast<size_t>(place.index)]) continue;
-    if (!satisfies(tag, range_of(*stage, place.index).tag)) continue;
+    if (!satisfies(tag, range_of(*stage, place.index))) continue;
     const auto lease = leases_.find(key);
     if (lease != leases_.end()) {
       std::erase(lease->second.places, place);
@@ -236,27 +240,22 @@ std::vector<Place> Machine::wanted_places(const ShardKey& key) const {
   for (const Place& place : records_.places(key)) {
     const StageState* stage = find_stage(place.stage);
     if (stage == nullptr || !stage->wants(place.index)) continue;
-    if (records_.recorded(key, tags_[static_cast<size_t>(range_of(*stage, place.index).tag)])) {
-      continue;
-    }
+    if (records_.recorded(key, range_of(*stage, place.index).tag)) continue;
     wanted.push_back(place);
   }
   std::sort(wanted.begin(), wanted.end());
   return wanted;
 }
 
-void Machine::take_up(const ShardKey& key, int64_t attempt, const std::vector<Place>& places,
-                      WorkerState& worker) {
+void Machine::take_up(const ShardKey& key, int64_t attempt, const std::string& tag,
+                      const std::vector<Place>& places, WorkerState& worker) {
   Lease lease;
   lease.attempt = attempt;
+  lease.tag = tag;
+  lease.cost = kRunner / 2;
   for (const Place& place : places) {
     detach_from_retry(place);
     attach(lease, place);
-  }
-  const TagId tag = range_of(*find_stage(places.front().stage), places.front().index).tag;
-  if (tag != kAny) {
-    lease.tag = tag;
-    lease.cost = kRunner / 2;
   }
   add_lease(key, std::move(lease), worker);
 }

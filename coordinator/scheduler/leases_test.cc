@@ -212,7 +212,7 @@ TEST_F(SchedulerTest, AfterARestartLeasesGoOnAndNothingIsGrantedTwice) {
   done("w1", "a", 1, 0.5);
   restart();
   open(1, "A", {0});
-  step(Restored{{{shard("b"), 1, "w1"}}});
+  step(Restored{{{shard("b"), 1, "w1", "A"}}});
   ASSERT_THAT(scheduler_.leases(), SizeIs(1));
   heartbeat("w1", {held("b", 1)});
   EXPECT_THAT(sent<Reintroduce>(), ElementsAre("w1"));
@@ -231,7 +231,7 @@ TEST_F(SchedulerTest, AfterARestartALeaseOfAWorkerThatNeverComesBackIsLost) {
   hello("w1");
   restart();
   open(1);
-  step(Restored{{{shard("a"), 1, "w1"}}});
+  step(Restored{{{shard("a"), 1, "w1", "A"}}});
   hello("w2");
   EXPECT_THAT(grants(), IsEmpty());
   for (int i = 0; i < 20; ++i) {

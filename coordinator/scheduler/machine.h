@@ -16,12 +16,6 @@
 
 namespace headcount::coordinator {
 
-/// A numerics tag, interned.
-using TagId = int;
-constexpr TagId kAny = 0;
-constexpr TagId kNoop = 1;
-constexpr TagId kUnknown = -1;
-
 /// One runner's credit, in units fine enough for max_credit shards; a lease takes kRunner / credit
 /// of it.
 constexpr int64_t kRunner = int64_t{1} << 20;
@@ -51,11 +45,16 @@ struct RangeState {
   int64_t next = 0;  // every earlier index of the range has been visited
   int64_t first = 0;
   int64_t end = 0;
-  TagId tag = kAny;
+  std::string tag;
   std::map<int64_t, Again> retry;
   std::set<WorkerKey> refused_by;
   Durations durations;
 };
+
+/// Whether runners of that tag may compute for the range, and results under it count there.
+inline bool satisfies(const std::string& tag, const RangeState& range) {
+  return tag == range.tag || (range.tag == kAnyTag && tag != kNoopTag);
+}
 
 struct StageState {
   StageId id = 0;
@@ -77,7 +76,7 @@ struct Lease {
   int64_t attempt = 0;
   uint64_t sequence = 0;  // grows with every grant: a worker runs in this order
   WorkerKey worker;
-  TagId tag = kUnknown;
+  std::string tag;  // of the runner it is lent to: only a result under it counts
   HeldState state = HeldState::kQueued;
   double progress = 0;
   int64_t cost = 0;          // of kRunner
@@ -105,8 +104,8 @@ struct WorkerState {
   std::string host;
   std::vector<RunnerInfo> runners;
   Millis heard_at = 0;
-  Millis progressed_at = 0;  // any of its shards
-  std::map<TagId, Room> rooms;
+  Millis progressed_at = 0;           // any of its shards
+  std::map<std::string, Room> rooms;  // by tag
   std::set<ShardKey> held;
 
   bool takes_work() const { return connected && !draining && !drain_ordered; }
@@ -154,7 +153,7 @@ class Scheduler::Machine {
   void held_by(WorkerState& worker, const Held& held);
   bool adopt(WorkerState& worker, const Held& held);
   void update(WorkerState& worker, Lease& lease, const Held& held);
-  void forget_result(const WorkerMessage& event, const ShardDone& message);
+  void refuse_result(const WorkerMessage& event, const ShardDone& message, const std::string& why);
 
   // Leases (leases.cc). `end` erases the lease and says EndAttempt; its places are the caller's to
   // settle.
@@ -169,23 +168,24 @@ class Scheduler::Machine {
   void lose(WorkerState& worker, const std::set<ShardKey>& keep, const std::string& why);
   void worker_gone(const WorkerKey& worker, const std::string& why);
   void expire(WorkerState& worker);
-  void settle_recorded(const ShardKey& key, TagId tag);
+  void settle_recorded(const ShardKey& key, const std::string& tag);
   void mark_done(StageState& stage, int64_t index);
   void revoke(const ShardKey& key, const Lease& lease);
   std::vector<Place> wanted_places(const ShardKey& key) const;
   /// Takes up an attempt that is already on disk, for those places.
-  void take_up(const ShardKey& key, int64_t attempt, const std::vector<Place>& places,
-               WorkerState& worker);
+  void take_up(const ShardKey& key, int64_t attempt, const std::string& tag,
+               const std::vector<Place>& places, WorkerState& worker);
   Millis lease_ms(const Lease& lease) const;
 
   // Grants (grants.cc).
   void fill();
   bool grant_one(WorkerState& worker);
-  bool grant_one(WorkerState& worker, TagId tag, Room& room);
+  bool grant_one(WorkerState& worker, const std::string& tag, const Room& room);
   bool take(StageState& stage, RangeState& range, const WorkerState& worker, int64_t cost,
             ShardKey& key, int64_t& index);
   bool available(StageState& stage, const RangeState& range, int64_t index, ShardKey& key);
-  void grant(WorkerState& worker, TagId tag, const Place& place, const ShardKey& key, int64_t cost);
+  void grant(WorkerState& worker, const std::string& tag, const Place& place, const ShardKey& key,
+             int64_t cost);
   static void attach(Lease& lease, Place place);
   void detach_from_retry(const Place& place);
   void send_grant(const ShardKey& key, Lease& lease, const WorkerState& worker);
@@ -199,7 +199,7 @@ class Scheduler::Machine {
   void recall_for_idle();
   /// Shards of one worker that have not started, in the order granted.
   using Waiting = std::vector<std::pair<uint64_t, ShardKey>>;
-  std::map<TagId, std::vector<Waiting>> waiting_by_tag() const;
+  std::map<std::string, std::vector<Waiting>> waiting_by_tag() const;
   bool may_be_recalled(const Lease& lease) const;
   void recall(const ShardKey& key, Lease& lease);
 
@@ -207,8 +207,6 @@ class Scheduler::Machine {
   const RangeState& range_of(const StageState& stage, int64_t index) const;
   StageState* find_stage(StageId stage);
   WorkerState* find_worker(const WorkerKey& worker);
-  TagId intern(const std::string& tag);
-  bool satisfies(TagId tag, TagId range_tag) const { return range_tag == kAny || tag == range_tag; }
   template <class A>
   void act(A action) {
     actions_.emplace_back(std::in_place_type<A>, std::move(action));
@@ -224,8 +222,6 @@ class Scheduler::Machine {
   bool work_appeared_ = false;         // in this step: every worker with room is looked at
   std::vector<WorkerState*> roomier_;  // in this step: else these
   bool may_be_complete_ = false;
-  std::vector<std::string> tags_;
-  std::map<std::string, TagId> tag_ids_;
   std::map<StageId, StageState> stages_;
   std::vector<StageState*> order_;  // by (priority, id)
   std::map<WorkerKey, WorkerState> workers_;

@@ -67,11 +67,11 @@ void Machine::heartbeat(const WorkerMessage& event, const Heartbeat& message) {
 }
 
 void Machine::introduce(WorkerState& worker, const std::vector<RunnerInfo>& runners) {
-  std::map<TagId, int64_t> capacity;
-  capacity[kNoop] = kRunner;  // done by the daemon itself
+  std::map<std::string, int64_t> capacity;
   for (const RunnerInfo& runner : runners) {
-    if (!runner.tag.empty()) capacity[intern(runner.tag)] += kRunner;
+    if (!runner.tag.empty()) capacity[runner.tag] += kRunner;
   }
+  capacity[std::string(kNoopTag)] = kRunner;  // done by the daemon itself
   for (auto& [tag, room] : worker.rooms) {
     if (!capacity.contains(tag) && std::exchange(room.capacity, 0) != 0) work_appeared_ = true;
   }
@@ -115,6 +115,7 @@ bool Machine::adopt(WorkerState& worker, const Held& held) {
     return false;
   }
   const Outcome outcome = ended.back().outcome;
+  const std::string& tag = ended.back().tag;
   if (outcome != Outcome::kLost && outcome != Outcome::kLostRunning &&
       outcome != Outcome::kExpired) {
     return false;
@@ -122,12 +123,13 @@ bool Machine::adopt(WorkerState& worker, const Held& held) {
   const std::vector<Place> places = wanted_places(held.key);
   const bool fits = std::any_of(places.begin(), places.end(), [&](const Place& place) {
     const StageState& stage = *find_stage(place.stage);
-    return !stage.paused && able(worker, range_of(stage, place.index));
+    const RangeState& range = range_of(stage, place.index);
+    return !stage.paused && satisfies(tag, range) && able(worker, range);
   });
   if (!fits) return false;
-  take_up(held.key, held.attempt, places, worker);
+  take_up(held.key, held.attempt, tag, places, worker);
   update(worker, leases_.at(held.key), held);
-  act(RecordGrant{.key = held.key, .attempt = held.attempt, .worker = worker.key});
+  act(RecordGrant{.key = held.key, .attempt = held.attempt, .worker = worker.key, .tag = tag});
   return true;
 }
 
@@ -144,38 +146,44 @@ void Machine::update(WorkerState& worker, Lease& lease, const Held& held) {
 
 void Machine::shard_done(const WorkerMessage& event, ShardDone message) {
   const ShardKey key = message.key;
+  const std::string tag = message.tag;
   const auto found = leases_.find(key);
-  const bool own = found != leases_.end() && found->second.worker == event.worker;
-  if (!own && !records_.was_granted(key, event.worker)) {
-    act(Alarm{"worker " + event.worker + " sent a result of shard " + to_hex(key) +
-              ", which it was never granted"});
-    forget_result(event, message);
+  const bool lent = found != leases_.end() && found->second.worker == event.worker &&
+                    found->second.attempt == message.attempt;
+  // The worker says under which tag it computed, and the cache of every machine of that tag would
+  // believe it: only what this worker was asked for counts, then or (late, or of a journal older
+  // than its libraries) once.
+  std::vector<int64_t> attempts;
+  if (lent && found->second.tag == tag) {
+    attempts = {message.attempt};
+  } else {
+    attempts = records_.attempts(key, event.worker, tag);
+  }
+  if (attempts.empty()) {
+    act(Alarm{"worker " + event.worker + " sent a result of shard " + to_hex(key) + " under tag " +
+              tag + ", which it was never granted"});
+    refuse_result(event, message, "it names the tag " + tag + ", which it was not granted for");
     return;
   }
   if (!event.defect.empty()) {
-    forget_result(event, message);
-    if (own && found->second.attempt == message.attempt) {
-      fail(key, Outcome::kException, "its result is not valid: " + event.defect, message.device);
-    }
+    refuse_result(event, message, event.defect);
     return;
   }
-  const TagId tag = intern(message.tag);
-  const std::optional<Digest> recorded = records_.recorded(key, message.tag);
-  const Ack ack{.key = key};
+  const std::optional<Digest> recorded = records_.recorded(key, tag);
   const int64_t attempt = message.attempt;
   const std::string device = message.device;
   const double seconds = message.seconds;
   if (!recorded || *recorded != message.hash) {
     act(RecordResult{.worker = event.worker, .done = std::move(message)});
   }
-  if (own && found->second.attempt == attempt) {
+  if (lent) {
     const Lease lease = end(key, Outcome::kDone, "", device, seconds);
     WorkerState& worker = workers_.at(lease.worker);
     worker.progressed_at = now_;
     for (const Place& place : lease.places) {
       StageState& stage = *find_stage(place.stage);
       RangeState& range = range_of(stage, place.index);
-      if (satisfies(tag, range.tag)) {
+      if (satisfies(tag, range)) {
         range.durations.add(seconds);
         mark_done(stage, place.index);
       } else {
@@ -186,8 +194,10 @@ void Machine::shard_done(const WorkerMessage& event, ShardDone message) {
     if (quarantined_.contains(key)) settle_recorded(key, tag);
   } else {
     if (!recorded) {
+      // The number is the worker's to say only where that attempt was its own.
+      const bool own = std::find(attempts.begin(), attempts.end(), attempt) != attempts.end();
       act(EndAttempt{.key = key,
-                     .attempt = attempt,
+                     .attempt = own ? attempt : attempts.back(),
                      .outcome = Outcome::kLate,
                      .message = "",
                      .device = device,
@@ -195,11 +205,18 @@ void Machine::shard_done(const WorkerMessage& event, ShardDone message) {
     }
     settle_recorded(key, tag);
   }
-  act(Send{event.worker, event.connection, ack});
+  act(Send{event.worker, event.connection, Ack{.key = key}});
 }
 
-void Machine::forget_result(const WorkerMessage& event, const ShardDone& message) {
+void Machine::refuse_result(const WorkerMessage& event, const ShardDone& message,
+                            const std::string& why) {
   act(Send{event.worker, event.connection, Revoke{.key = message.key, .attempt = message.attempt}});
+  const auto found = leases_.find(message.key);
+  if (found == leases_.end() || found->second.worker != event.worker ||
+      found->second.attempt != message.attempt) {
+    return;
+  }
+  fail(message.key, Outcome::kException, "its result is not valid: " + why, message.device);
 }
 
 void Machine::shard_failed(const WorkerMessage& event, const ShardFailed& message) {

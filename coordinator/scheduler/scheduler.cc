@@ -37,10 +37,7 @@ std::vector<std::string> Scheduler::explain(StageId id) const {
 }
 
 Machine::Machine(Settings settings, const Records& records)
-    : settings_(std::move(settings)), records_(records) {
-  HC_CHECK(intern(std::string(kAnyTag)) == kAny);
-  HC_CHECK(intern(std::string(kNoopTag)) == kNoop);
-}
+    : settings_(std::move(settings)), records_(records) {}
 
 std::vector<Action> Machine::step(Event event, Millis now) {
   ++step_;
@@ -80,7 +77,7 @@ void Machine::on(StageOpened& event) {
     RangeState state;
     state.first = state.next = range.first;
     state.end = range.end;
-    state.tag = intern(range.tag);
+    state.tag = range.tag;
     stage.ranges.push_back(std::move(state));
   }
   HC_CHECK(covered == event.n_shards);
@@ -177,7 +174,7 @@ void Machine::on(Restored& event) {
     WorkerState& worker = workers_[attempt.worker];
     worker.key = attempt.worker;
     worker.heard_at = worker.progressed_at = now_;
-    take_up(attempt.key, attempt.attempt, places, worker);
+    take_up(attempt.key, attempt.attempt, attempt.tag, places, worker);
   }
 }
 
@@ -260,12 +257,6 @@ StageState* Machine::find_stage(StageId stage) {
 WorkerState* Machine::find_worker(const WorkerKey& worker) {
   const auto found = workers_.find(worker);
   return found == workers_.end() ? nullptr : &found->second;
-}
-
-TagId Machine::intern(const std::string& tag) {
-  const auto [at, is_new] = tag_ids_.try_emplace(tag, static_cast<TagId>(tags_.size()));
-  if (is_new) tags_.push_back(tag);
-  return at->second;
 }
 
 void Machine::send(const WorkerState& worker, Message message) {

@@ -70,6 +70,7 @@ struct Place {
 struct EndedAttempt {
   int64_t attempt = 0;
   WorkerKey worker;
+  std::string tag;  // it was granted for
   Outcome outcome = Outcome::kDone;
   std::string message;
 };
@@ -85,8 +86,9 @@ class Records {
   virtual std::vector<Place> places(const ShardKey& key) const = 0;
   /// The recorded hash under that tag; kAnyTag: under whichever.
   virtual std::optional<Digest> recorded(const ShardKey& key, const std::string& tag) const = 0;
-  /// Whether this worker was ever granted this shard, in whichever attempt.
-  virtual bool was_granted(const ShardKey& key, const WorkerKey& worker) const = 0;
+  /// The attempts in which this worker was granted this shard for a runner of that tag, ascending.
+  virtual std::vector<int64_t> attempts(const ShardKey& key, const WorkerKey& worker,
+                                        const std::string& tag) const = 0;
   /// 0: none.
   virtual int64_t last_attempt(const ShardKey& key) const = 0;
   /// Ended attempts since the shard was last forgiven (Forgive), in order. Asked only after a
@@ -143,6 +145,7 @@ struct Restored {
     ShardKey key;
     int64_t attempt = 0;
     WorkerKey worker;
+    std::string tag;
   };
   std::vector<Attempt> attempts;
 };
@@ -177,6 +180,7 @@ struct RecordGrant {
   ShardKey key;
   int64_t attempt = 0;
   WorkerKey worker;
+  std::string tag;  // of a runner that worker has announced: only a result under it counts
 };
 /// Store::record: keeps the first result of (key, tag); another hash becomes an alarm there. An
 /// EndAttempt follows.
@@ -219,7 +223,7 @@ struct SendGrant {
   int64_t index = 0;
   ShardKey key;
   int64_t attempt = 0;
-  std::string tag;       // of the runner that must compute it; kNoopTag: the daemon itself
+  std::string tag;       // as recorded; kNoopTag: the daemon itself
   int64_t stall_ms = 0;  // the runner is killed after so long without progress
 };
 

@@ -154,11 +154,14 @@ class SchedulerTest : public ::testing::Test, public Records {
     }
     return std::nullopt;
   }
-  bool was_granted(const ShardKey& key, const WorkerKey& worker) const override {
-    const auto found = attempts_.find(key);
-    return found != attempts_.end() &&
-           std::any_of(found->second.begin(), found->second.end(),
-                       [&](const EndedAttempt& attempt) { return attempt.worker == worker; });
+  std::vector<int64_t> attempts(const ShardKey& key, const WorkerKey& worker,
+                                const std::string& tag) const override {
+    std::vector<int64_t> numbers;
+    if (!attempts_.contains(key)) return numbers;
+    for (const EndedAttempt& attempt : attempts_.at(key)) {
+      if (attempt.worker == worker && attempt.tag == tag) numbers.push_back(attempt.attempt);
+    }
+    return numbers;
   }
   int64_t last_attempt(const ShardKey& key) const override {
     const auto found = attempts_.find(key);
@@ -194,7 +197,11 @@ class SchedulerTest : public ::testing::Test, public Records {
       const auto index = static_cast<size_t>(grant->attempt - 1);
       ASSERT_LE(index, attempts.size());
       if (index == attempts.size()) attempts.emplace_back();
-      attempts[index] = {grant->attempt, grant->worker, Outcome::kGranted, ""};
+      attempts[index] = {.attempt = grant->attempt,
+                         .worker = grant->worker,
+                         .tag = grant->tag,
+                         .outcome = Outcome::kGranted,
+                         .message = ""};
     } else if (const auto* result = std::get_if<RecordResult>(&action)) {
       results_.try_emplace({result->done.key, result->done.tag}, result->done.hash);
     } else if (const auto* end = std::get_if<EndAttempt>(&action)) {

@@ -201,6 +201,62 @@ TEST_F(SchedulerTest, RefusesAResultOfAShardThatWorkerWasNeverGranted) {
   EXPECT_THAT(all<Alarm>(), SizeIs(1));
 }
 
+TEST_F(SchedulerTest, RefusesAResultUnderATagItsWorkerWasNotAskedFor) {
+  plan(1, {"a"});
+  open(1);
+  hello("w1");
+  hello("w2", 1, "B");
+  for (int i = 0; i < 20; ++i) {
+    done("w1", "a", 1, 0.5, "B" + std::to_string(i));
+    EXPECT_THAT(all<RecordResult>(), IsEmpty());
+    EXPECT_THAT(sent<Ack>(), IsEmpty());
+    EXPECT_THAT(sent<Revoke>(), ElementsAre("w1"));
+    EXPECT_THAT(all<Alarm>(), SizeIs(1));
+  }
+  EXPECT_EQ(outcome("a", 1), Outcome::kException);
+  EXPECT_EQ(outcome("a", 2), Outcome::kGranted);
+  done("w1", "a", 2, 0.5, "B");
+  EXPECT_THAT(results_, IsEmpty()) << "nor under a tag that others have";
+}
+
+TEST_F(SchedulerTest, AResultUnderAnyTagIsRefusedWhereTheModelIsBoundToNone) {
+  plan(1, {"a"});
+  open(1, std::string(kAnyTag));
+  hello("w1", 1, "A");
+  done("w1", "a", 1, 0.5, "B");
+  EXPECT_THAT(results_, IsEmpty());
+  done("w1", "a", 2, 0.5, std::string(kNoopTag));
+  EXPECT_THAT(results_, IsEmpty());
+  done("w1", "a", 3, 0.5, "A");
+  EXPECT_THAT(results_, SizeIs(1));
+}
+
+TEST_F(SchedulerTest, AResultOfAJournalCountsAfterItsWorkersLibrariesWereUpgraded) {
+  plan(1, {"a"});
+  open(1);
+  hello("w1", 1, "A");
+  restart();
+  open(1);
+  step(Restored{{{shard("a"), 1, "w1", "A"}}});
+  hello("w1", 1, "B", 2, {held("a", 1, HeldState::kDone)});
+  done("w1", "a", 1, 0.5, "A");
+  EXPECT_THAT(sent<Ack>(), ElementsAre("w1"));
+  EXPECT_THAT(results_, SizeIs(1));
+  EXPECT_THAT(all<StageComplete>(), SizeIs(1));
+}
+
+TEST_F(SchedulerTest, ALateResultEndsNoAttemptOfAnotherWorker) {
+  plan(1, {"a"});
+  open(1);
+  hello("w1");
+  step(WorkerGone{"w1"});
+  hello("w2");
+  done("w1", "a", 2);
+  EXPECT_EQ(outcome("a", 1), Outcome::kLate);
+  EXPECT_EQ(outcome("a", 2), Outcome::kRevoked);
+  EXPECT_THAT(results_, SizeIs(1));
+}
+
 TEST_F(SchedulerTest, ChargesAnInvalidResultAsAFailure) {
   plan(1, {"a"});
   open(1);

@@ -99,12 +99,10 @@ std::vector<std::string> Machine::explain(const StageState& stage) const {
       waiting += stage.wants(i) && !range.retry.contains(i);
     }
     if (waiting == 0) continue;
-    const std::string& tag = tags_[static_cast<size_t>(range.tag)];
     int64_t able_workers = 0, draining = 0, refused = 0;
     for (const auto& [key, worker] : workers_) {
       const bool fits = std::any_of(worker.rooms.begin(), worker.rooms.end(), [&](const auto& r) {
-        return r.second.capacity > 0 &&
-               (r.first == range.tag || (range.tag == kAny && r.first != kNoop));
+        return r.second.capacity > 0 && satisfies(r.first, range);
       });
       if (!worker.connected || !fits) continue;
       able_workers += able(worker, range);
@@ -120,9 +118,9 @@ std::vector<std::string> Machine::explain(const StageState& stage) const {
                         "status` says what they found");
     }
     if (able_workers == 0 && draining + refused == 0) {
-      reasons.push_back(range.tag == kAny || range.tag == kNoop
+      reasons.push_back(range.tag == kAnyTag || range.tag == kNoopTag
                             ? "no worker is connected"
-                            : "no connected worker has tag " + tag);
+                            : "no connected worker has tag " + range.tag);
     } else if (able_workers > 0) {
       reasons.push_back(std::to_string(waiting) + " shard(s) wait for a free runner on " +
                         std::to_string(able_workers) + " able worker(s)");
@@ -142,13 +140,13 @@ void Machine::check_invariants() const {
   for (const auto& [worker_key, worker] : workers_) {
     HC_CHECK(worker.key == worker_key);
     n_held += worker.held.size();
-    std::map<TagId, int64_t> used;
+    std::map<std::string, int64_t> used;
     for (const ShardKey& key : worker.held) {
       const Lease& lease = leases_.at(key);
       HC_CHECK(lease.worker == worker_key);
       HC_CHECK(!lease.places.empty());
       HC_CHECK(lease.attempt > 0);
-      if (lease.tag != kUnknown) used[lease.tag] += lease.cost;
+      used[lease.tag] += lease.cost;
       for (const Place& place : lease.places) {
         HC_CHECK(records_.key(place.stage, place.index) == key);
         ++leased[place];

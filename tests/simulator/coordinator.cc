@@ -101,7 +101,7 @@ void Coordinator::boot() {
   }
   coordinator::Restored restored;
   for (const store::AttemptRow& row : disk_.store.open_attempts()) {
-    restored.attempts.push_back({row.key, row.attempt, row.worker});
+    restored.attempts.push_back({row.key, row.attempt, row.worker, row.tag});
   }
   events.push_back(std::move(restored));
   if (run(events, [] {})) schedule_turn(1);
@@ -223,7 +223,7 @@ void Coordinator::apply(const Action& record) {
   if (const auto* grant = std::get_if<coordinator::RecordGrant>(&record)) {
     world_.trace("co", "records grant " + short_name(grant->key) + "/" +
                            std::to_string(grant->attempt) + " to " + grant->worker);
-    store.add_attempt(grant->key, grant->attempt, grant->worker);
+    store.add_attempt(grant->key, grant->attempt, grant->worker, grant->tag);
   } else if (const auto* result = std::get_if<coordinator::RecordResult>(&record)) {
     world_.trace("co", "records result " + short_name(result->done.key));
     disk_.record(*result);
@@ -394,8 +394,9 @@ std::optional<Digest> Coordinator::recorded(const ShardKey& key, const std::stri
   return disk_.recorded(key, tag);
 }
 
-bool Coordinator::was_granted(const ShardKey& key, const std::string& worker) const {
-  return disk_.store.was_granted(key, worker);
+std::vector<int64_t> Coordinator::attempts(const ShardKey& key, const std::string& worker,
+                                           const std::string& tag) const {
+  return disk_.store.attempts(key, worker, tag);
 }
 
 int64_t Coordinator::last_attempt(const ShardKey& key) const {
@@ -405,8 +406,11 @@ int64_t Coordinator::last_attempt(const ShardKey& key) const {
 std::vector<coordinator::EndedAttempt> Coordinator::ended(const ShardKey& key) const {
   std::vector<coordinator::EndedAttempt> ended;
   for (const store::AttemptRow& row : disk_.store.ended_attempts(key)) {
-    ended.push_back(
-        {row.attempt, row.worker, coordinator::outcome_from_string(row.outcome), row.message});
+    ended.push_back({.attempt = row.attempt,
+                     .worker = row.worker,
+                     .tag = row.tag,
+                     .outcome = coordinator::outcome_from_string(row.outcome),
+                     .message = row.message});
   }
   return ended;
 }

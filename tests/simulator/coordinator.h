@@ -46,7 +46,8 @@ class Coordinator : public coordinator::Records {
   ShardKey key(coordinator::StageId stage, int64_t index) const override;
   std::vector<coordinator::Place> places(const ShardKey& key) const override;
   std::optional<Digest> recorded(const ShardKey& key, const std::string& tag) const override;
-  bool was_granted(const ShardKey& key, const std::string& worker) const override;
+  std::vector<int64_t> attempts(const ShardKey& key, const std::string& worker,
+                                const std::string& tag) const override;
   int64_t last_attempt(const ShardKey& key) const override;
   std::vector<coordinator::EndedAttempt> ended(const ShardKey& key) const override;
 

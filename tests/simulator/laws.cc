@@ -70,18 +70,18 @@ void Laws::granted(const coordinator::RecordGrant& grant) {
   if (quarantined_.contains(grant.key)) {
     world_.violated(5, "quarantined shard " + short_name(grant.key) + " was granted");
   }
-  attempts[grant.attempt] = {.worker = grant.worker};
+  attempts[grant.attempt] = {.worker = grant.worker, .tag = grant.tag};
 }
 
 void Laws::recorded(const coordinator::RecordResult& record) {
   const ShardDone& done = record.done;
   const std::map<int64_t, Attempt>& attempts = attempts_[done.key];
   const bool was_granted = std::any_of(attempts.begin(), attempts.end(), [&](const auto& attempt) {
-    return attempt.second.worker == record.worker;
+    return attempt.second.worker == record.worker && attempt.second.tag == done.tag;
   });
   if (!was_granted) {
-    world_.violated(2, "a result of " + short_name(done.key) + " by " + record.worker +
-                           ", which was never granted it, was recorded");
+    world_.violated(2, "a result of " + short_name(done.key) + " under tag " + done.tag + " by " +
+                           record.worker + ", which was never granted it, was recorded");
   }
   const Nature by_nature = nature(done.key);
   if (done.tag != kNoopTag && by_nature != Nature::kHealthy && by_nature != Nature::kFlaky) {

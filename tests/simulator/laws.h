@@ -61,7 +61,7 @@ class Laws {
 
  private:
   struct Attempt {
-    std::string worker;
+    std::string worker, tag;
     coordinator::Outcome outcome = coordinator::Outcome::kGranted;
     bool forgiven = false;
   };
