@@ -415,7 +415,8 @@ void Loop::open(LiveSweep& sweep, LiveStage& stage) {
                     .n_shards = stage.n_shards,
                     .ranges = {},
                     .done = store_.done(stage.id),
-                    .quarantined = {}};
+                    .quarantined = {},
+                    .paused = sweep.paused};
   for (auto& range : store_.tag_ranges(stage.id))
     event.ranges.push_back({.first = range.first, .end = range.end, .tag = std::move(range.tag)});
   RetryShards forgiven;
@@ -433,7 +434,6 @@ void Loop::open(LiveSweep& sweep, LiveStage& stage) {
                   .quarantined = static_cast<int64_t>(event.quarantined.size())};
   stage.phase = Phase::kOpen;
   step(std::move(event));
-  if (sweep.paused) step(StagePaused{stage.id});
 }
 
 void Loop::set_stage(LiveStage& stage, const std::string& state, const std::string& reason) {

@@ -89,7 +89,7 @@ bool Machine::available(StageState& stage, const RangeState& range, int64_t inde
     attach(leased->second, {stage.id, index});
     return false;
   }
-  if (records_.recorded(key, range.tag)) {
+  if (recorded(key, range)) {
     mark_done(stage, index);
     return false;
   }

@@ -240,7 +240,7 @@ std::vector<Place> Machine::wanted_places(const ShardKey& key) const {
   for (const Place& place : records_.places(key)) {
     const StageState* stage = find_stage(place.stage);
     if (stage == nullptr || !stage->wants(place.index)) continue;
-    if (records_.recorded(key, range_of(*stage, place.index).tag)) continue;
+    if (recorded(key, range_of(*stage, place.index))) continue;
     wanted.push_back(place);
   }
   std::sort(wanted.begin(), wanted.end());

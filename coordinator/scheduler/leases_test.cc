@@ -186,6 +186,17 @@ TEST_F(SchedulerTest, OnlyProgressRenewsALease) {
   EXPECT_EQ(outcome("a", 1), Outcome::kExpired);
 }
 
+TEST_F(SchedulerTest, ProgressOfOneRunnerRenewsNoLeaseOfAnother) {
+  plan(1, {"a", "b"});
+  open(1);
+  hello("w1", 2);
+  for (int i = 1; i <= 10; ++i) {
+    quiet_for(50'000, {{"w1", {held("a", 1), held("b", 1, HeldState::kRunning, 0.05 * i)}}});
+  }
+  EXPECT_EQ(outcome("a", 1), Outcome::kExpired);
+  EXPECT_EQ(outcome("b", 1), Outcome::kGranted);
+}
+
 TEST_F(SchedulerTest, ProgressKeepsALeaseForAsLongAsItTakes) {
   plan(1, {"a"});
   open(1);

@@ -7,6 +7,7 @@
 
 #include <array>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <unordered_map>
@@ -203,6 +204,8 @@ class Scheduler::Machine {
   bool may_be_recalled(const Lease& lease) const;
   void recall(const ShardKey& key, Lease& lease);
 
+  /// Whether a result that counts in the range is on disk, or comes there with this step.
+  bool recorded(const ShardKey& key, const RangeState& range) const;
   RangeState& range_of(StageState& stage, int64_t index);
   const RangeState& range_of(const StageState& stage, int64_t index) const;
   StageState* find_stage(StageId stage);
@@ -222,6 +225,7 @@ class Scheduler::Machine {
   bool work_appeared_ = false;         // in this step: every worker with room is looked at
   std::vector<WorkerState*> roomier_;  // in this step: else these
   bool may_be_complete_ = false;
+  std::optional<std::pair<ShardKey, std::string>> recorded_now_;  // under which tag, in this step
   std::map<StageId, StageState> stages_;
   std::vector<StageState*> order_;  // by (priority, id)
   std::map<WorkerKey, WorkerState> workers_;

@@ -175,6 +175,7 @@ void Machine::shard_done(const WorkerMessage& event, ShardDone message) {
   const double seconds = message.seconds;
   if (!recorded || *recorded != message.hash) {
     act(RecordResult{.worker = event.worker, .done = std::move(message)});
+    recorded_now_ = {key, tag};
   }
   if (lent) {
     const Lease lease = end(key, Outcome::kDone, "", device, seconds);

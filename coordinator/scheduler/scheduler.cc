@@ -41,6 +41,7 @@ Machine::Machine(Settings settings, const Records& records)
 
 std::vector<Action> Machine::step(Event event, Millis now) {
   ++step_;
+  recorded_now_.reset();
   if (!clock_started_) now_ = now;
   clock_started_ = true;
   // A process that was suspended (or a machine whose clock leapt) heard nobody meanwhile: that is
@@ -69,6 +70,7 @@ void Machine::on(StageOpened& event) {
   stage.id = event.stage;
   stage.priority = event.priority;
   stage.n_shards = event.n_shards;
+  stage.paused = event.paused;
   stage.done.resize(static_cast<size_t>(event.n_shards));
   int64_t covered = 0;
   for (const Range& range : event.ranges) {
@@ -232,6 +234,12 @@ void Machine::complete_stages() {
     order_.erase(order_.begin() + static_cast<std::ptrdiff_t>(i));
     stages_.erase(stage->id);
   }
+}
+
+bool Machine::recorded(const ShardKey& key, const RangeState& range) const {
+  const bool now =
+      recorded_now_ && recorded_now_->first == key && satisfies(recorded_now_->second, range);
+  return now || records_.recorded(key, range.tag);
 }
 
 RangeState& Machine::range_of(StageState& stage, int64_t index) {

@@ -116,6 +116,7 @@ struct StageOpened {
   std::vector<Range> ranges;
   std::vector<int64_t> done;         // recorded already (Store::done)
   std::vector<int64_t> quarantined;  // and not forgiven
+  bool paused = false;
 };
 /// Cancelled, or to be planned again: its leases are revoked unless another stage wants the shard
 /// too.

@@ -123,6 +123,16 @@ TEST_F(SchedulerTest, ExecutesAKeyOnceThatTwoStagesWant) {
   EXPECT_EQ(scheduler_.stage(2)->n_done, 1);
 }
 
+TEST_F(SchedulerTest, ExecutesAKeyOnceThatIsWantedAgainWhereTheCursorStands) {
+  plan(1, {"a", "b", "a"});
+  open(1);
+  hello("w1");
+  ASSERT_THAT(grants(), ElementsAre("w1:a/1", "w1:b/1"));
+  done("w1", "a");
+  EXPECT_THAT(grants(), IsEmpty());
+  EXPECT_EQ(scheduler_.stage(1)->n_done, 2);
+}
+
 TEST_F(SchedulerTest, ExecutesNothingThatIsRecordedAlready) {
   results_[{shard("a"), "A"}] = sha256("right");
   plan(1, {"a"});
@@ -303,6 +313,44 @@ TEST_F(SchedulerTest, APausedStageGetsNoGrantsAndGoesOnWhenResumed) {
   EXPECT_THAT(scheduler_.explain(1)[0], HasSubstr("paused"));
   step(StageResumed{1});
   EXPECT_THAT(grants(), SizeIs(2));
+}
+
+TEST_F(SchedulerTest, AStageOpenedWhileItsSweepIsPausedGetsNoGrants) {
+  plan(1, {"a"});
+  hello("w1");
+  step(StageOpened{.stage = 1,
+                   .sweep = 1,
+                   .n_shards = 1,
+                   .ranges = {{0, 1, "A"}},
+                   .done = {},
+                   .quarantined = {},
+                   .paused = true});
+  EXPECT_THAT(grants(), IsEmpty());
+  step(StageResumed{1});
+  EXPECT_THAT(grants(), ElementsAre("w1:a/1"));
+}
+
+TEST_F(SchedulerTest, ADrainingWorkerGetsNothingOfWhatAppears) {
+  hello("w1");
+  hello("w2");
+  step(Drain{"w1"});
+  plan(1, {"a", "b"});
+  open(1);
+  EXPECT_THAT(grants(), ElementsAre("w2:a/1", "w2:b/1"));
+  heartbeat("w2", {held("a", 1), held("b", 1, HeldState::kQueued)}, true);  // SIGTERM there
+  says("w2", GiveBack{{{shard("b"), 1}}});
+  EXPECT_THAT(grants(), IsEmpty());
+}
+
+TEST_F(SchedulerTest, ALateGiveBackEndsNoNewerLease) {
+  plan(1, {"a"});
+  open(1);
+  hello("w1");
+  says("w1", GiveBack{{{shard("a"), 1}}});
+  ASSERT_THAT(grants(), ElementsAre("w1:a/2"));
+  says("w1", GiveBack{{{shard("a"), 1}}});  // doubled on the way
+  EXPECT_THAT(grants(), IsEmpty());
+  EXPECT_EQ(outcome("a", 2), Outcome::kGranted);
 }
 
 TEST_F(SchedulerTest, AClosedStagesLeasesAreRevokedUnlessAnotherStageWantsThem) {
