@@ -1,5 +1,7 @@
 #include "tests/simulator/coordinator.h"
 
+#include <algorithm>
+
 #include "schemas/error.h"
 
 namespace headcount::simulator {
@@ -57,6 +59,7 @@ void Coordinator::submit(const PlannedSweep& sweep) {
   for (const store::StageRow& stage : disk_.store.stages(id)) {
     const auto number = static_cast<size_t>(stage.number);
     stages_[stage.id] = {&sweep.stages[number], &sweep, id, number};
+    laws_.submitted(stage.id, sweep.stages[number]);
     if (number == 0) plan_stage(stage.id);
   }
 }
@@ -78,7 +81,8 @@ coordinator::StageOpened Coordinator::opened(store::StageId id) const {
           .n_shards = static_cast<int64_t>(stage.plan->keys.size()),
           .ranges = stage.plan->ranges,
           .done = disk_.store.done(id),
-          .quarantined = disk_.store.quarantined(id)};
+          .quarantined = disk_.store.quarantined(id),
+          .paused = sweep_row(*stage.sweep).state == "paused"};
 }
 
 void Coordinator::boot() {
@@ -95,9 +99,6 @@ void Coordinator::boot() {
     const store::StageRow row = disk_.store.stages(stage.sweep_id)[stage.number];
     if (row.state != "open") continue;
     events.push_back(opened(id));
-    if (sweep_row(*stage.sweep).state == "paused") {
-      events.push_back(coordinator::StagePaused{id});
-    }
   }
   coordinator::Restored restored;
   for (const store::AttemptRow& row : disk_.store.open_attempts()) {
@@ -111,21 +112,36 @@ void Coordinator::deliver(const std::string& worker, const std::string& connecti
                           Message message) {
   if (!up()) return;
   world_.trace("co", "<- " + worker + " " + describe(message));
-  inbox_.push_back(coordinator::WorkerMessage{worker, connection, std::move(message), ""});
+  std::string defect = defect_of(message);
+  inbox_.push_back(
+      coordinator::WorkerMessage{worker, connection, std::move(message), std::move(defect)});
   schedule_turn(world_.random.between(0, 5));
 }
 
+std::string Coordinator::defect_of(const Message& message) {
+  const auto* done = std::get_if<ShardDone>(&message);
+  return done != nullptr && has_defect(*done) ? "it is no result" : "";
+}
+
 void Coordinator::schedule_turn(Millis delay) {
-  const Millis at = world_.now() + delay;
+  const Millis at = std::max(world_.now() + delay, stopped_until_);
   if (turn_at_ && *turn_at_ <= at) return;
   turn_at_ = at;
-  world_.after(delay, [this, at, life = life_] {
+  world_.after(at - world_.now(), [this, at, life = life_] {
     if (life == life_ && up() && turn_at_ == at) turn();
   });
 }
 
+void Coordinator::stop(Millis duration) {
+  if (!answers()) return;
+  world_.count(Fault::kCoordinatorStopped);
+  world_.trace("co", "is stopped");
+  stopped_until_ = world_.now() + duration;
+}
+
 void Coordinator::turn() {
   turn_at_.reset();
+  if (!answers()) return schedule_turn(0);
   std::vector<Event> events = std::exchange(inbox_, {});
   if (world_.now() - ticked_at_ >= kTickMs) {
     ticked_at_ = world_.now();
@@ -149,11 +165,12 @@ bool Coordinator::run(const std::vector<Event>& events, const std::function<void
   // Which write of the turn is the last; where it has fewer, the process dies just before the
   // commit.
   int writes_left = death == Death::kBeforeCommit ? static_cast<int>(world_.random.below(8)) : -1;
-  std::vector<Action> records, outbox;
+  std::vector<Step> steps;
+  std::vector<Action> outbox;
   try {
     disk_.transaction([&] {
       also();
-      for (const Event& event : events) step(event, records, outbox, writes_left);
+      for (const Event& event : events) step(event, steps, outbox, writes_left);
       if (death == Death::kBeforeCommit) throw DiesNow{};
       if (death == Death::kDiskFull) throw Error("the disk is full");
     });
@@ -168,7 +185,7 @@ bool Coordinator::run(const std::vector<Event>& events, const std::function<void
     boot();
     return false;
   }
-  laws_.committed(records);
+  laws_.committed(steps);
   scheduler_->check_invariants();
   if (death == Death::kAfterCommit) {
     die(Fault::kCrashAfterCommit);
@@ -186,15 +203,15 @@ bool Coordinator::run(const std::vector<Event>& events, const std::function<void
   return true;
 }
 
-void Coordinator::step(Event event, std::vector<Action>& records, std::vector<Action>& outbox,
+void Coordinator::step(Event event, std::vector<Step>& steps, std::vector<Action>& outbox,
                        int& writes_left) {
   auto* message = std::get_if<coordinator::WorkerMessage>(&event);
   if (message != nullptr && world_.bug == Bug::kReorderedMessages) believe_in_order(*message);
-  for (Action& action : scheduler_->step(std::move(event), now())) {
+  std::vector<Action> actions = scheduler_->step(event, now());
+  for (const Action& action : actions) {
     if (coordinator::is_record(action)) {
       if (writes_left-- == 0) throw DiesNow{};
       apply(action);
-      records.push_back(std::move(action));
       continue;
     }
     const auto* send = std::get_if<coordinator::Send>(&action);
@@ -205,9 +222,10 @@ void Coordinator::step(Event event, std::vector<Action>& records, std::vector<Ac
     if (too_early) {
       perform(action);
     } else {
-      outbox.push_back(std::move(action));
+      outbox.push_back(action);
     }
   }
+  steps.push_back({.event = std::move(event), .at = now(), .actions = std::move(actions)});
 }
 
 void Coordinator::believe_in_order(coordinator::WorkerMessage& event) const {
@@ -269,7 +287,6 @@ void Coordinator::finish_stages() {
     const auto next = stages_.find(id + 1);
     const bool has_next = next != stages_.end() && next->second.sweep_id == stage.sweep_id;
     world_.trace("co", "finishes stage " + stage.sweep->name + "." + stage.plan->name);
-    std::vector<Event> events;
     const bool committed = run({}, [&] {
       disk_.store.set_stage_state(id, "finished", "");
       if (has_next) {
@@ -294,14 +311,26 @@ void Coordinator::note_finished() {
 void Coordinator::die(Fault fault) {
   world_.count(fault);
   world_.trace("co", "dies: " + std::string(to_string(fault)));
+  restart_after(world_.random.between(100, 8000));
+}
+
+void Coordinator::stay_away(Millis duration) {
+  if (!up()) return;
+  world_.count(Fault::kCoordinatorAway);
+  world_.trace("co", "is stopped for minutes");
+  restart_after(duration);
+}
+
+void Coordinator::restart_after(Millis delay) {
   ++n_crashes_;
   ++life_;
   scheduler_.reset();
   inbox_.clear();
   complete_.clear();
+  stopped_until_ = 0;
   clock_offset_ = world_.random.between(0, 1'000'000);
   network_.reconnect_all();
-  world_.after(world_.random.between(100, 8000), [this] { boot(); });
+  world_.after(delay, [this] { boot(); });
 }
 
 store::SweepRow Coordinator::sweep_row(const PlannedSweep& sweep) const {
@@ -312,7 +341,7 @@ store::SweepRow Coordinator::sweep_row(const PlannedSweep& sweep) const {
 }
 
 bool Coordinator::cancel() {
-  if (!up()) return false;
+  if (!answers()) return false;
   const store::SweepRow row = sweep_row(plan_.cancelled);
   if (row.state == "finished" || row.state == "cancelled") return true;
   std::vector<Event> events;
@@ -335,7 +364,7 @@ bool Coordinator::cancel() {
 }
 
 bool Coordinator::pause(bool paused) {
-  if (!up()) return false;
+  if (!answers()) return false;
   const store::SweepRow row = sweep_row(plan_.main);
   if (row.state == "finished") return true;
   std::vector<Event> events;
@@ -351,7 +380,7 @@ bool Coordinator::pause(bool paused) {
 }
 
 bool Coordinator::retry() {
-  if (!up()) return false;
+  if (!answers()) return false;
   std::vector<Event> events;
   for (const auto& [id, stage] : stages_) {
     if (scheduler_->stage(id)) events.push_back(coordinator::Retry{id});
@@ -359,10 +388,10 @@ bool Coordinator::retry() {
   return run(events, [] {});
 }
 
-void Coordinator::drain(const std::string& worker) {
-  if (!up()) return;
-  inbox_.push_back(coordinator::Drain{worker});
-  schedule_turn(1);
+bool Coordinator::drain(const std::string& worker) {
+  if (!answers()) return false;
+  world_.count(Fault::kWorkerDrained);
+  return run({coordinator::Drain{worker}}, [] {});
 }
 
 std::string Coordinator::explain() const {

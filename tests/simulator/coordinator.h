@@ -29,12 +29,16 @@ class Coordinator : public coordinator::Records {
   void boot();
   void deliver(const std::string& worker, const std::string& connection, Message message);
   void leap(Millis by) { clock_offset_ += by; }
+  /// SIGSTOP; SIGCONT so much later.
+  void stop(Millis duration);
+  /// Dies, and starts again so much later.
+  void stay_away(Millis duration);
 
-  // A client's wishes: nothing while the coordinator is down. True once on disk.
+  // A client's wishes: nothing while the coordinator is down or stopped. True once on disk.
   bool cancel();
   bool pause(bool paused);
   bool retry();
-  void drain(const std::string& worker);
+  bool drain(const std::string& worker);
 
   bool up() const { return scheduler_.has_value(); }
   /// Every sweep has ended, on disk.
@@ -69,13 +73,17 @@ class Coordinator : public coordinator::Records {
   void turn();
   /// One loop turn. False when the process died or lost its scheduler.
   bool run(const std::vector<coordinator::Event>& events, const std::function<void()>& also);
-  void step(coordinator::Event event, std::vector<coordinator::Action>& records,
+  void step(coordinator::Event event, std::vector<Step>& steps,
             std::vector<coordinator::Action>& outbox, int& writes_left);
+  /// What the shell knows to be wrong with a result.
+  static std::string defect_of(const Message& message);
+  bool answers() const { return up() && world_.now() >= stopped_until_; }
   void apply(const coordinator::Action& record);
   void perform(const coordinator::Action& send);
   void finish_stages();
   void note_finished();
   void die(Fault fault);
+  void restart_after(Millis delay);
   Death draw_death();
   void believe_in_order(coordinator::WorkerMessage& event) const;
   Millis now() const { return world_.now() + clock_offset_; }
@@ -94,6 +102,7 @@ class Coordinator : public coordinator::Records {
   std::optional<Millis> turn_at_;
   Millis ticked_at_ = 0;
   Millis clock_offset_ = 0;
+  Millis stopped_until_ = 0;
   bool finished_ = false;
   int64_t n_crashes_ = 0;
 };

@@ -35,19 +35,67 @@ std::optional<Digest> Disk::recorded(const ShardKey& key, const std::string& tag
   return store.recorded(key, tag);
 }
 
-void Laws::committed(const std::vector<coordinator::Action>& records) {
-  for (const coordinator::Action& action : records) {
-    if (const auto* grant = std::get_if<coordinator::RecordGrant>(&action)) granted(*grant);
-    if (const auto* result = std::get_if<coordinator::RecordResult>(&action)) recorded(*result);
-    if (const auto* end = std::get_if<coordinator::EndAttempt>(&action)) ended(*end);
-    if (const auto* bad = std::get_if<coordinator::Quarantine>(&action)) {
-      quarantined(*bad);
+void Laws::submitted(coordinator::StageId id, const PlannedStage& stage) {
+  for (const coordinator::Range& range : stage.ranges) {
+    for (int64_t i = range.first; i < range.end; ++i) {
+      wants_[stage.keys[static_cast<size_t>(i)]].push_back({id, range.tag});
     }
-    if (const auto* forgive = std::get_if<coordinator::Forgive>(&action)) {
-      quarantined_.erase(forgive->key);
-      for (auto& [number, attempt] : attempts_[forgive->key]) attempt.forgiven = true;
+  }
+}
+
+void Laws::committed(const std::vector<Step>& steps) {
+  for (const Step& step : steps) {
+    note_stages(step.event);
+    for (const coordinator::Action& action : step.actions) {
+      if (const auto* grant = std::get_if<coordinator::RecordGrant>(&action)) granted(*grant);
+      if (const auto* result = std::get_if<coordinator::RecordResult>(&action)) recorded(*result);
+      if (const auto* end = std::get_if<coordinator::EndAttempt>(&action)) ended(*end);
+      if (const auto* bad = std::get_if<coordinator::Quarantine>(&action)) {
+        quarantined(*bad);
+      }
+      if (const auto* forgive = std::get_if<coordinator::Forgive>(&action)) {
+        quarantined_.erase(forgive->key);
+        for (auto& [number, attempt] : attempts_[forgive->key]) attempt.forgiven = true;
+      }
+      if (const auto* complete = std::get_if<coordinator::StageComplete>(&action)) {
+        paused_.erase(complete->stage);
+      }
+      if (std::holds_alternative<coordinator::Alarm>(action)) ++n_alarms_;
     }
-    if (std::holds_alternative<coordinator::Alarm>(action)) ++n_alarms_;
+    if (std::holds_alternative<coordinator::StageClosed>(step.event)) nothing_is_lent_unwanted();
+    watch_.stepped(step);
+  }
+}
+
+void Laws::note_stages(const coordinator::Event& event) {
+  if (const auto* opened = std::get_if<coordinator::StageOpened>(&event)) {
+    paused_[opened->stage] = opened->paused;
+  } else if (const auto* closed = std::get_if<coordinator::StageClosed>(&event)) {
+    paused_.erase(closed->stage);
+  } else if (const auto* paused = std::get_if<coordinator::StagePaused>(&event)) {
+    if (paused_.contains(paused->stage)) paused_[paused->stage] = true;
+  } else if (const auto* resumed = std::get_if<coordinator::StageResumed>(&event)) {
+    if (paused_.contains(resumed->stage)) paused_[resumed->stage] = false;
+  }
+}
+
+bool Laws::wanted(const ShardKey& key, bool now) const {
+  const std::vector<Want>& wants = wants_.at(key);
+  return std::any_of(wants.begin(), wants.end(), [&](const Want& want) {
+    const auto stage = paused_.find(want.stage);
+    if (stage == paused_.end() || (now && stage->second)) return false;
+    if (want.tag != kAnyTag) return !results_.contains({key, want.tag});
+    const auto first = results_.lower_bound({key, ""});
+    return first == results_.end() || first->first.first != key;
+  });
+}
+
+void Laws::nothing_is_lent_unwanted() const {
+  for (const auto& [key, attempts] : attempts_) {
+    if (attempts.empty() || attempts.rbegin()->second.outcome != Outcome::kGranted) continue;
+    if (wanted(key, false)) continue;
+    world_.violated(4, short_name(key) + " is lent to " + attempts.rbegin()->second.worker +
+                           ", though no stage wants it since one was cancelled");
   }
 }
 
@@ -70,6 +118,11 @@ void Laws::granted(const coordinator::RecordGrant& grant) {
   if (quarantined_.contains(grant.key)) {
     world_.violated(5, "quarantined shard " + short_name(grant.key) + " was granted");
   }
+  // What runs already may go on while its stage is paused.
+  if (!wanted(grant.key, known == attempts.end())) {
+    world_.violated(4, short_name(grant.key) + " was granted to " + grant.worker +
+                           ", where every stage that wants it is paused, cancelled or complete");
+  }
   attempts[grant.attempt] = {.worker = grant.worker, .tag = grant.tag};
 }
 
@@ -82,6 +135,9 @@ void Laws::recorded(const coordinator::RecordResult& record) {
   if (!was_granted) {
     world_.violated(2, "a result of " + short_name(done.key) + " under tag " + done.tag + " by " +
                            record.worker + ", which was never granted it, was recorded");
+  }
+  if (has_defect(done)) {
+    world_.violated(2, "a defective result of " + short_name(done.key) + " was recorded");
   }
   const Nature by_nature = nature(done.key);
   if (done.tag != kNoopTag && by_nature != Nature::kHealthy && by_nature != Nature::kFlaky) {
@@ -105,6 +161,12 @@ void Laws::ended(const coordinator::EndAttempt& end) {
     world_.violated(5, "attempt " + std::to_string(end.attempt) + " at " + short_name(end.key) +
                            " was charged with \"" + std::string(to_string(end.outcome)) +
                            "\", but " + found->second.worker + " never reported it");
+  }
+  if (end.outcome == Outcome::kGivenBack &&
+      !given_back_.contains({end.key, end.attempt, found->second.worker})) {
+    world_.violated(5, "attempt " + std::to_string(end.attempt) + " at " + short_name(end.key) +
+                           " ended as given back, but " + found->second.worker +
+                           " never gave it back");
   }
   found->second.outcome = end.outcome;
 }
@@ -157,7 +219,9 @@ void Laws::quarantined(const coordinator::Quarantine& quarantine) {
   quarantined_.insert(quarantine.key);
 }
 
-void Laws::restarted() const {
+void Laws::restarted() {
+  paused_.clear();
+  watch_.restarted();
   for (const auto& [which, hash] : results_) {
     if (disk_.recorded(which.first, which.second) != hash) {
       world_.violated(1, "the committed result of " + short_name(which.first) +
@@ -186,8 +250,24 @@ void Laws::acknowledged(const std::string& worker, const ShardDone& done) {
   }
 }
 
-void Laws::failure_reported(const std::string& worker, const ShardFailed& failed) {
-  reported_.insert({failed.key, failed.attempt, worker});
+void Laws::failure_reported(const std::string& worker, const ShardKey& key, int64_t attempt) {
+  reported_.insert({key, attempt, worker});
+}
+
+void Laws::gave_back(const std::string& worker, const ShardKey& key, int64_t attempt) {
+  given_back_.insert({key, attempt, worker});
+}
+
+void Laws::introduced(const std::string& worker, const Hello& hello,
+                      const std::map<ShardKey, ShardDone>& on_disk) const {
+  for (const auto& [key, done] : on_disk) {
+    const bool listed = std::any_of(hello.held.begin(), hello.held.end(), [&](const Held& held) {
+      return held.key == key && held.state == HeldState::kDone;
+    });
+    if (listed) continue;
+    world_.violated(1, worker + " has forgotten its result of " + short_name(key) +
+                           ", which nobody has acknowledged");
+  }
 }
 
 void Laws::result_sent(const std::string& worker, const ShardDone& done, bool persisted) const {

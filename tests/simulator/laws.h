@@ -12,6 +12,7 @@
 #include "coordinator/scheduler/scheduler.h"
 #include "store/store.h"
 #include "tests/simulator/plan.h"
+#include "tests/simulator/watch.h"
 #include "tests/simulator/world.h"
 
 namespace headcount::simulator {
@@ -36,20 +37,29 @@ class Disk {
 class Laws {
  public:
   Laws(World& world, const Plan& plan, const Disk& disk, const coordinator::Settings& settings)
-      : world_(world), plan_(plan), disk_(disk), settings_(settings) {}
+      : world_(world), plan_(plan), disk_(disk), settings_(settings), watch_(world, settings) {}
 
-  /// These records are on disk now.
-  void committed(const std::vector<coordinator::Action>& records);
+  /// What the store calls a stage.
+  void submitted(coordinator::StageId id, const PlannedStage& stage);
+  /// These steps are on disk now.
+  void committed(const std::vector<Step>& steps);
   /// The scheduler has just decided so.
   void about_to_quarantine(const ShardKey& key, const coordinator::Scheduler& scheduler);
   /// A coordinator starts from the disk.
-  void restarted() const;
+  void restarted();
   /// A Grant has reached a worker.
   void grant_arrived(const std::string& worker, const Grant& grant);
   /// An Ack has reached a worker that holds this result.
   void acknowledged(const std::string& worker, const ShardDone& done);
-  /// A worker says that an execution failed.
-  void failure_reported(const std::string& worker, const ShardFailed& failed);
+  /// A worker says that an execution failed, or sends a result that cannot count.
+  void failure_reported(const std::string& worker, const ShardKey& key, int64_t attempt);
+  /// A worker gives a shard back.
+  void gave_back(const std::string& worker, const ShardKey& key, int64_t attempt);
+  /// A runner of that worker begins with the shard.
+  void executes(const std::string& worker, const ShardKey& key) { watch_.executes(worker, key); }
+  /// A worker introduces itself, with these results on its disk.
+  void introduced(const std::string& worker, const Hello& hello,
+                  const std::map<ShardKey, ShardDone>& on_disk) const;
   /// A worker sends a result; `persisted`: it is on that worker's disk.
   void result_sent(const std::string& worker, const ShardDone& done, bool persisted) const;
   /// A stage is complete in the eyes of the scheduler: the table is made now.
@@ -65,6 +75,15 @@ class Laws {
     coordinator::Outcome outcome = coordinator::Outcome::kGranted;
     bool forgiven = false;
   };
+  /// Where a shard is wanted.
+  struct Want {
+    coordinator::StageId stage = 0;
+    std::string tag;
+  };
+  void note_stages(const coordinator::Event& event);
+  /// Whether an open stage lacks the shard; `now`: one that is not paused.
+  bool wanted(const ShardKey& key, bool now) const;
+  void nothing_is_lent_unwanted() const;
   void granted(const coordinator::RecordGrant& grant);
   void recorded(const coordinator::RecordResult& record);
   void ended(const coordinator::EndAttempt& end);
@@ -74,11 +93,14 @@ class Laws {
   const Plan& plan_;
   const Disk& disk_;
   coordinator::Settings settings_;
+  Watch watch_;
+  std::map<ShardKey, std::vector<Want>> wants_;
+  std::map<coordinator::StageId, bool> paused_;  // of open stages
   std::map<std::pair<ShardKey, std::string>, Digest> results_;
   std::map<ShardKey, std::map<int64_t, Attempt>> attempts_;
   std::set<ShardKey> quarantined_;
   std::map<ShardKey, size_t> n_able_;  // workers, when the scheduler decided
-  std::set<std::tuple<ShardKey, int64_t, std::string>> reported_;
+  std::set<std::tuple<ShardKey, int64_t, std::string>> reported_, given_back_;
   int64_t n_alarms_ = 0;
 };
 

@@ -2,6 +2,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 
 #include "schemas/error.h"
@@ -61,17 +62,26 @@ void print(const Totals& totals, double seconds) {
   std::printf("trace %016llx\n", static_cast<unsigned long long>(totals.trace_hash));
 }
 
+/// A broken invariant aborts: by then nobody else can say under which seed.
+uint64_t seed_under_way = 0;
+void name_the_seed(int) {
+  std::printf("seed %llu: aborted\n", static_cast<unsigned long long>(seed_under_way));
+  std::fflush(stdout);
+}
+
 int run(int argc, char** argv) {
+  std::signal(SIGABRT, name_the_seed);
   CLI::App app("Simulates scheduler, agents and store under faults; exit 1 when a law is broken.");
   uint64_t n_seeds = 100, first = 1, seed = 0;
   int64_t least_faults = 0;
   std::string bug_name = "none";
-  bool trace = false;
+  bool trace = false, first_failure = false;
   app.add_option("--seeds", n_seeds, "how many seeds")->check(CLI::PositiveNumber);
   app.add_option("--first", first, "the first of them");
   app.add_option("--least-faults", least_faults,
                  "also exit 1 when a kind of fault struck less often than this in all");
   CLI::Option* one = app.add_option("--seed", seed, "this one only");
+  app.add_flag("--first-failure", first_failure, "stop at the first seed that breaks a law");
   app.add_flag("--trace", trace, "print every event")->needs(one);
   app.add_option("--bug", bug_name,
                  "plant a bug: acknowledge_before_commit, grant_before_record, "
@@ -79,6 +89,7 @@ int run(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   const simulator::Bug bug = simulator::bug_from_string(bug_name);
   if (*one) {
+    seed_under_way = seed;
     const simulator::Report report = simulator::simulate(seed, bug, trace);
     print(report);
     return report.violation.empty() ? 0 : 1;
@@ -86,9 +97,12 @@ int run(int argc, char** argv) {
   const auto started = std::chrono::steady_clock::now();
   Totals totals;
   for (uint64_t i = 0; i < n_seeds; ++i) {
+    seed_under_way = first + i;
     const simulator::Report report = simulator::simulate(first + i, bug);
     totals.add(report);
-    if (!report.violation.empty()) print(report);
+    if (report.violation.empty()) continue;
+    print(report);
+    if (first_failure) break;
   }
   const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - started;
   print(totals, taken.count());

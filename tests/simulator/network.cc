@@ -18,10 +18,14 @@ void Network::reconnect_all() {
   for (size_t w = 0; w < links_.size(); ++w) reconnect(static_cast<int>(w));
 }
 
-void Network::partition(int worker, Millis duration) {
-  world_.count(Fault::kPartition);
+void Network::partition(int worker, Way way, Millis duration) {
+  world_.count(duration >= kMinuteMs ? Fault::kLongPartition
+               : way == Way::kBoth   ? Fault::kPartition
+                                     : Fault::kOneWayPartition);
   world_.trace("net", "partition of w" + std::to_string(worker));
-  links_[static_cast<size_t>(worker)].partitioned_until = world_.now() + duration;
+  Link& link = links_[static_cast<size_t>(worker)];
+  if (way != Way::kDown) link.up.partitioned_until = world_.now() + duration;
+  if (way != Way::kUp) link.down.partitioned_until = world_.now() + duration;
 }
 
 void Network::to_coordinator(int worker, Message message) {
@@ -36,11 +40,15 @@ void Network::post(int worker, bool up, const std::string& connection, Message m
   Link& link = links_[static_cast<size_t>(worker)];
   Direction& direction = up ? link.up : link.down;
   const uint64_t number = ++direction.sent;
-  if (partitioned(link) || world_.strikes(200)) {
+  if (partitioned(direction) || world_.strikes(200)) {
     world_.count(Fault::kLostMessage);
     return;
   }
   const Millis delay = world_.random.between(1, 10);
+  if (std::holds_alternative<GiveBack>(message) && world_.strikes(4000)) {
+    world_.count(Fault::kLateGiveBack);
+    fly(worker, up, connection, message, world_.random.between(1000, 40'000), number);
+  }
   if (world_.strikes(150)) {
     world_.count(Fault::kDoubledMessage);
     fly(worker, up, connection, message, delay + world_.random.between(1, 4000), number);
@@ -62,11 +70,11 @@ void Network::fly(int worker, bool up, const std::string& at, Message message, M
                   uint64_t number) {
   world_.after(delay, [this, worker, up, at, number, message = std::move(message)]() mutable {
     Link& link = links_[static_cast<size_t>(worker)];
-    if (partitioned(link)) {
+    Direction& direction = up ? link.up : link.down;
+    if (partitioned(direction)) {
       world_.count(Fault::kLostMessage);
       return;
     }
-    Direction& direction = up ? link.up : link.down;
     if (number < direction.newest_arrived) world_.count(Fault::kReorderedMessage);
     direction.newest_arrived = std::max(direction.newest_arrived, number);
     if (up) {

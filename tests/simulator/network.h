@@ -21,8 +21,9 @@ class Network {
   std::string connection(int worker) const;
   void reconnect(int worker) { ++links_[static_cast<size_t>(worker)].epoch; }
   void reconnect_all();
-  /// Nothing passes for so long.
-  void partition(int worker, Millis duration);
+  enum class Way { kBoth, kUp, kDown };  // up: to the coordinator
+  /// Nothing passes that way for so long.
+  void partition(int worker, Way way, Millis duration);
 
   void to_coordinator(int worker, Message message);
   /// Dropped when `connection` is no longer the worker's.
@@ -36,17 +37,17 @@ class Network {
     uint64_t sent = 0;
     uint64_t newest_arrived = 0;
     Millis in_order_at = 0;
+    Millis partitioned_until = 0;
   };
   struct Link {
     int64_t epoch = 1;
-    Millis partitioned_until = 0;
     Direction up, down;
   };
   void post(int worker, bool up, const std::string& connection, Message message);
   void fly(int worker, bool up, const std::string& connection, Message message, Millis delay,
            uint64_t number);
-  bool partitioned(const Link& link) const {
-    return world_.faults_on && world_.now() < link.partitioned_until;
+  bool partitioned(const Direction& direction) const {
+    return world_.faults_on && world_.now() < direction.partitioned_until;
   }
 
   World& world_;

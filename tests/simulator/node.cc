@@ -6,7 +6,8 @@ namespace headcount::simulator {
 
 namespace {
 constexpr Millis kTickMs = 400;
-}
+constexpr Millis kSlowness = 3;
+}  // namespace
 
 Node::Node(int number, World& world, const Plan& plan, Network& network, Laws& laws,
            Failures& failures)
@@ -17,17 +18,19 @@ Node::Node(int number, World& world, const Plan& plan, Network& network, Laws& l
       network_(network),
       laws_(laws),
       failures_(failures),
-      runners_(static_cast<size_t>(plan.n_runners[static_cast<size_t>(number)])) {}
+      runner_lives_(static_cast<size_t>(plan.n_runners[static_cast<size_t>(number)])) {}
 
 void Node::boot() {
-  ++life_;
+  if (gone_) return;
   ++incarnation_;
+  const bool slow = world_.faults_on && plan_.slow_worker == number_;
+  set_clock(world_.random.between(0, 1'000'000), slow ? kSlowness : 1);
   world_.trace(name_, "starts with " + std::to_string(disk_.size()) + " results");
   worker::Settings settings;
   settings.version = "1";
   settings.host = name_;
   settings.incarnation = incarnation_;
-  settings.devices.assign(runners_.size(), "cpu");
+  settings.devices.assign(runner_lives_.size(), "cpu");
   std::vector<ShardDone> unacknowledged;
   for (const auto& [key, done] : disk_) unacknowledged.push_back(done);
   agent_.emplace(std::move(settings), std::move(unacknowledged));
@@ -37,32 +40,82 @@ void Node::boot() {
 void Node::crash(Fault fault) {
   if (!up()) return;
   world_.count(fault);
-  world_.trace(name_, "dies");
-  restart_later();
+  die();
+  restart_after(world_.random.between(200, 6000));
 }
 
-void Node::restart_later() {
+void Node::stay_away(Millis duration) {
+  if (!up()) return;
+  world_.count(Fault::kWorkerAway);
+  die();
+  restart_after(duration);
+}
+
+void Node::leave_for_ever() {
+  world_.count(Fault::kWorkerGone);
+  die();
+  gone_ = true;
+}
+
+void Node::die() {
+  world_.trace(name_, "dies");
   ++life_;
   agent_.reset();
-  for (Runner& runner : runners_) {
-    ++runner.life;  // a runner dies with its parent
-    runner.alive = false;
-  }
-  clock_offset_ = world_.random.between(0, 1'000'000);
+  for (uint64_t& life : runner_lives_) ++life;  // a runner dies with its parent
+  asleep_.clear();
+  stopped_ = false;
   network_.reconnect(number_);
-  world_.after(world_.random.between(200, 6000), [this] { boot(); });
+}
+
+void Node::restart_after(Millis delay) {
+  world_.after(delay, [this] { boot(); });
+}
+
+void Node::drain() {
+  if (!up()) return;
+  world_.count(Fault::kWorkerDrained);
+  when_awake([this] { step(worker::DrainRequested{}); });
+}
+
+void Node::stop(Millis duration) {
+  if (!up() || stopped_) return;
+  world_.count(Fault::kWorkerStopped);
+  world_.trace(name_, "is stopped");
+  stopped_ = true;
+  world_.after(duration, [this, life = life_] {
+    if (life != life_) return;
+    world_.trace(name_, "goes on");
+    stopped_ = false;
+    for (const auto& what : std::exchange(asleep_, {})) {
+      if (life == life_) what();
+    }
+  });
+}
+
+void Node::when_awake(std::function<void()> what) {
+  if (stopped_) {
+    asleep_.push_back(std::move(what));
+  } else {
+    what();
+  }
 }
 
 void Node::tick() {
   step(worker::Tick{});
   world_.after(kTickMs, [this, life = life_] {
-    if (life == life_) tick();
+    if (life == life_) when_awake([this] { tick(); });
   });
 }
 
 void Node::reconnected() {
   network_.reconnect(number_);
-  if (up()) step(worker::Reconnected{});
+  if (up()) when_awake([this] { step(worker::Reconnected{}); });
+}
+
+void Node::set_clock(Millis to, Millis divisor) {
+  clock_base_ = to;
+  clock_set_at_ = world_.now();
+  clock_divisor_ = divisor;
 }
 
 int64_t Node::n_held() const {
@@ -71,8 +124,13 @@ int64_t Node::n_held() const {
   return counts.queued + counts.running + counts.unacknowledged;
 }
 
-void Node::deliver(const std::string&, Message message) {
+void Node::deliver(Message message) {
   if (!up()) return;
+  if (stopped_) {
+    asleep_.emplace_back(
+        [this, message = std::move(message)]() mutable { deliver(std::move(message)); });
+    return;
+  }
   world_.trace(name_, "<- " + describe(message));
   if (const auto* grant = std::get_if<Grant>(&message)) laws_.grant_arrived(name_, *grant);
   if (const auto* refused = std::get_if<Refused>(&message)) {
@@ -105,12 +163,12 @@ bool Node::perform(worker::Action& action) {
       return false;
     }
   } else if (auto* send = std::get_if<worker::Send>(&action)) {
-    if (const auto* done = std::get_if<ShardDone>(&send->message)) {
-      laws_.result_sent(name_, *done, disk_.contains(done->key));
+    auto* done = std::get_if<ShardDone>(&send->message);
+    if (done != nullptr && done->tag != kNoopTag && world_.strikes(100)) {
+      world_.count(Fault::kWrongTag);
+      done->tag = done->tag == "cpu-a" ? "cpu-b" : "cpu-a";
     }
-    if (const auto* failed = std::get_if<ShardFailed>(&send->message)) {
-      laws_.failure_reported(name_, *failed);
-    }
+    witness(send->message);
     world_.trace(name_, "-> " + describe(send->message));
     network_.to_coordinator(number_, std::move(send->message));
   } else if (const auto* forget = std::get_if<worker::Forget>(&action)) {
@@ -123,22 +181,40 @@ bool Node::perform(worker::Action& action) {
     execute(run->runner, run->shard.key);
   } else if (const auto* exit = std::get_if<worker::Exit>(&action)) {
     world_.trace(name_, "exits: " + exit->reason);
-    restart_later();
+    die();
+    restart_after(world_.random.between(200, 6000));
     return false;
   }
   return true;
 }
 
+void Node::witness(const Message& message) {
+  if (const auto* hello = std::get_if<Hello>(&message)) {
+    laws_.introduced(name_, *hello, disk_);
+  } else if (const auto* done = std::get_if<ShardDone>(&message)) {
+    laws_.result_sent(name_, *done, disk_.contains(done->key));
+    const bool wrong_tag = done->tag != plan_.worker_tags[static_cast<size_t>(number_)];
+    if (has_defect(*done) || wrong_tag) laws_.failure_reported(name_, done->key, done->attempt);
+  } else if (const auto* failed = std::get_if<ShardFailed>(&message)) {
+    laws_.failure_reported(name_, failed->key, failed->attempt);
+  } else if (const auto* given = std::get_if<GiveBack>(&message)) {
+    for (const auto& [key, attempt] : given->shards) laws_.gave_back(name_, key, attempt);
+  }
+}
+
 void Node::start(int runner) {
-  Runner& at = runners_[static_cast<size_t>(runner)];
-  ++at.life;
-  at.alive = true;
+  ++runner_lives_[static_cast<size_t>(runner)];
   if (world_.strikes(200)) {
     world_.count(Fault::kRunnerCrash);
     later(runner, 50, [this, runner] { exits(runner, Cause::kException, "cannot start"); });
     return;
   }
-  later(runner, world_.random.between(20, 300), [this, runner] {
+  Millis delay = world_.random.between(20, 300);
+  if (world_.strikes(250)) {
+    world_.count(Fault::kRunnerHangs);
+    delay = world_.random.between(20'000, 120'000);
+  }
+  later(runner, delay, [this, runner] {
     const std::string& tag = plan_.worker_tags[static_cast<size_t>(number_)];
     step(worker::RunnerIsReady{runner, {.device = "cpu", .tag = tag}});
   });
@@ -149,21 +225,26 @@ void Node::kill(int runner) {
 }
 
 void Node::exits(int runner, Cause cause, const std::string& message) {
-  Runner& at = runners_[static_cast<size_t>(runner)];
-  ++at.life;
-  at.alive = false;
+  ++runner_lives_[static_cast<size_t>(runner)];
   step(worker::RunnerExited{runner, cause, message});
 }
 
 void Node::later(int runner, Millis delay, std::function<void()> what) {
-  const uint64_t life = runners_[static_cast<size_t>(runner)].life;
-  world_.after(delay, [this, runner, life, what = std::move(what)] {
-    if (up() && runners_[static_cast<size_t>(runner)].life == life) what();
+  const uint64_t life = runner_lives_[static_cast<size_t>(runner)];
+  world_.after(delay, [this, runner, life, what = std::move(what)]() mutable {
+    const auto lives = [this, runner, life] {
+      return up() && runner_lives_[static_cast<size_t>(runner)] == life;
+    };
+    if (!lives()) return;
+    when_awake([lives, what = std::move(what)] {
+      if (lives()) what();
+    });
   });
 }
 
 void Node::execute(int runner, const ShardKey& key) {
   world_.trace(name_, "executes " + short_name(key));
+  laws_.executes(name_, key);
   const Millis duration = duration_ms(key);
   Nature what = nature(key);
   if (what == Nature::kFlaky && failures_[key] >= 2) what = Nature::kHealthy;
@@ -187,8 +268,9 @@ void Node::execute(int runner, const ShardKey& key) {
     case Nature::kHealthy:
       break;
   }
-  if (world_.strikes(120)) {
-    world_.count(Fault::kStall);
+  const bool slow_clock = clock_divisor_ > 1;
+  if (world_.strikes(slow_clock ? 400 : 120)) {
+    world_.count(slow_clock ? Fault::kStallUnseen : Fault::kStall);
     return;
   }
   if (world_.strikes(150)) {
@@ -199,11 +281,15 @@ void Node::execute(int runner, const ShardKey& key) {
   later(runner, duration / 2, [this, runner, key] {
     step(worker::RunnerProgressed{runner, key, 0.5});
   });
-  const bool wrong = plan_.unsound_worker == number_ && world_.strikes(2000);
-  later(runner, duration, [this, runner, key, duration, wrong] {
-    const std::string& tag = plan_.worker_tags[static_cast<size_t>(number_)];
-    step(worker::RunnerFinished{runner, key, static_cast<double>(duration) / 1000,
-                                wrong ? wrong_result(key, tag) : right_result(key, tag)});
+  const std::string& tag = plan_.worker_tags[static_cast<size_t>(number_)];
+  std::string result = right_result(key, tag);
+  if (plan_.unsound_worker == number_ && world_.strikes(2000)) result = wrong_result(key, tag);
+  if (world_.strikes(150)) {
+    world_.count(Fault::kDefectiveResult);
+    result = defective_result(key);
+  }
+  later(runner, duration, [this, runner, key, duration, result = std::move(result)] {
+    step(worker::RunnerFinished{runner, key, static_cast<double>(duration) / 1000, result});
   });
 }
 

@@ -59,7 +59,12 @@ Plan make_plan(Random& random) {
     plan.worker_tags.push_back(plan.n_workers >= 4 && w % 2 == 1 ? "cpu-b" : "cpu-a");
     plan.n_runners.push_back(static_cast<int>(random.between(1, 2)));
   }
-  if (random.chance(2500)) plan.unsound_worker = static_cast<int>(random.below(plan.n_workers));
+  const auto some_worker = [&] { return static_cast<int>(random.below(plan.n_workers)); };
+  if (random.chance(2500)) plan.unsound_worker = some_worker();
+  if (random.chance(5000)) plan.slow_worker = some_worker();
+  // Another has the same tag.
+  if (random.chance(5000)) plan.leaving_worker = some_worker();
+  plan.long_outages = random.chance(3500);
 
   const int64_t n_first = random.between(30, 60);
   const int64_t n_second = random.between(30, 50);
@@ -102,6 +107,17 @@ std::string wrong_result(const ShardKey& key, const std::string& tag) {
   Result result = result_of(key, tag);
   result.arrays[0].data[0] += 1;
   return encode(result);
+}
+
+std::string defective_result(const ShardKey& key) { return "no result of " + to_hex(key); }
+
+bool has_defect(const ShardDone& done) {
+  try {
+    decode_result(done.result);
+    return sha256(done.result) != done.hash;
+  } catch (const Error&) {
+    return true;
+  }
 }
 
 std::string short_name(const ShardKey& key) { return to_hex(key).substr(0, 8); }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "coordinator/scheduler/scheduler.h"
+#include "schemas/messages.h"
 #include "schemas/result.h"
 #include "tests/simulator/world.h"
 
@@ -39,6 +40,9 @@ struct Plan {
   std::vector<std::string> worker_tags;  // per worker: of all its runners
   std::vector<int> n_runners;            // per worker
   int unsound_worker = -1;               // yields a wrong result now and then; -1: none
+  int slow_worker = -1;                  // its clock runs at a third of the pace; -1: none
+  int leaving_worker = -1;               // is gone for ever one day; -1: none
+  bool long_outages = false;             // of minutes
   PlannedSweep main, cancelled, noop;
 };
 Plan make_plan(Random& random);
@@ -49,6 +53,9 @@ Millis duration_ms(const ShardKey& key);
 /// The one right result of a shard under a tag, as it travels.
 std::string right_result(const ShardKey& key, const std::string& tag);
 std::string wrong_result(const ShardKey& key, const std::string& tag);
+/// What no encode(Result) writes.
+std::string defective_result(const ShardKey& key);
+bool has_defect(const ShardDone& done);
 /// The first hex digits, for traces.
 std::string short_name(const ShardKey& key);
 

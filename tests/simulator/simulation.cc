@@ -28,8 +28,8 @@ class Simulation {
     network_.at_coordinator = [this](int w, const std::string& connection, Message message) {
       coordinator_.deliver(worker_name(w), connection, std::move(message));
     };
-    network_.at_worker = [this](int w, const std::string& connection, Message message) {
-      nodes_[static_cast<size_t>(w)].deliver(connection, std::move(message));
+    network_.at_worker = [this](int w, const std::string&, Message message) {
+      nodes_[static_cast<size_t>(w)].deliver(std::move(message));
     };
   }
 
@@ -39,11 +39,14 @@ class Simulation {
     }
     world_.after(0, [this] { coordinator_.boot(); });
     accidents();
+    disasters();
     wishes();
-    const Millis faults_until = world_.random.between(40'000, 70'000);
+    const Millis faults_until =
+        world_.random.between(40'000, 70'000) + (plan_.long_outages ? 3 * kMinuteMs : 0);
     while (world_.now() < faults_until && world_.run_next(faults_until)) {
     }
     world_.faults_on = false;
+    for (Node& node : nodes_) node.mend_clock();
     world_.trace("--", "faults stop");
     while (!coordinator_.finished() || !cancelled_) {
       if (!world_.run_next(kPatienceMs)) {
@@ -55,7 +58,7 @@ class Simulation {
     while (world_.run_next(until)) {
     }
     for (Node& node : nodes_) {
-      if (node.n_held() > 0) {
+      if (!node.gone() && node.n_held() > 0) {
         world_.violated(4, "a worker holds " + std::to_string(node.n_held()) +
                                " shard(s) for ever after every sweep has ended");
       }
@@ -80,38 +83,69 @@ class Simulation {
   }
 
  private:
-  Node& some_node() { return nodes_[static_cast<size_t>(world_.random.below(plan_.n_workers))]; }
+  int some_worker() { return static_cast<int>(world_.random.below(plan_.n_workers)); }
+  Node& some_node() { return nodes_[static_cast<size_t>(some_worker())]; }
+  Millis some_minutes() { return world_.random.between(kMinuteMs, 3 * kMinuteMs); }
+
+  void partition(Network::Way way, Millis duration) {
+    const int w = some_worker();
+    network_.partition(w, way, duration);
+    world_.after(duration, [this, w] {
+      if (world_.random.chance(5000)) nodes_[static_cast<size_t>(w)].reconnected();
+    });
+  }
 
   /// Every few seconds something happens to somebody.
   void accidents() {
-    world_.after(world_.random.between(2000, 10'000), [this] {
+    world_.after(world_.random.between(1500, 7000), [this] {
       if (!world_.faults_on) return;
-      switch (world_.random.below(4)) {
-        case 0: {
-          const auto w = static_cast<int>(world_.random.below(plan_.n_workers));
-          const Millis duration = world_.random.between(500, 30'000);
-          network_.partition(w, duration);
-          world_.after(duration, [this, w] {
-            if (world_.random.chance(5000)) nodes_[static_cast<size_t>(w)].reconnected();
-          });
-          break;
-        }
-        case 1:
-          some_node().crash(Fault::kWorkerCrash);
-          break;
-        case 2:
-          world_.count(Fault::kClockJump);
-          world_.trace("--", "a clock leaps");
-          some_node().leap(world_.random.between(1000, 600'000));
-          break;
-        case 3:
-          world_.count(Fault::kClockJump);
-          world_.trace("--", "the coordinator's clock leaps");
-          coordinator_.leap(world_.random.between(1000, 600'000));
-          break;
-      }
+      accident();
       accidents();
     });
+  }
+
+  void accident() {
+    switch (world_.random.below(8)) {
+      case 0:
+        return partition(Network::Way::kBoth, world_.random.between(500, 30'000));
+      case 1:
+        return partition(world_.random.chance(5000) ? Network::Way::kUp : Network::Way::kDown,
+                         world_.random.between(500, 30'000));
+      case 2:
+        return some_node().crash(Fault::kWorkerCrash);
+      case 3:
+        world_.count(Fault::kClockJump);
+        world_.trace("--", "a clock leaps");
+        return some_node().leap(world_.random.between(1000, 600'000));
+      case 4:
+        world_.count(Fault::kClockJump);
+        world_.trace("--", "the coordinator's clock leaps");
+        return coordinator_.leap(world_.random.between(1000, 600'000));
+      case 5:
+        return some_node().stop(world_.random.between(500, 40'000));
+      case 6:
+        return coordinator_.stop(world_.random.between(500, 40'000));
+      case 7:
+        return some_node().drain();
+    }
+  }
+
+  void once(Millis first, Millis last, std::function<void()> what) {
+    world_.after(world_.random.between(first, last), [this, what = std::move(what)] {
+      if (world_.faults_on) what();
+    });
+  }
+
+  /// What befalls a simulation once at most.
+  void disasters() {
+    if (plan_.leaving_worker >= 0) {
+      once(2000, 30'000,
+           [this] { nodes_[static_cast<size_t>(plan_.leaving_worker)].leave_for_ever(); });
+    }
+    if (!plan_.long_outages) return;
+    once(2000, 30'000, [this] { some_node().stay_away(some_minutes()); });
+    once(2000, 60'000, [this] { partition(Network::Way::kBoth, some_minutes()); });
+    once(2000, 60'000, [this] { coordinator_.stay_away(some_minutes()); });
   }
 
   /// Asks until it is done, as a user would.
@@ -124,22 +158,27 @@ class Simulation {
   void wishes() {
     until_done(world_.random.between(1000, 20'000),
                [this] { return cancelled_ = coordinator_.cancel(); });
-    if (world_.random.chance(3000)) {
-      until_done(world_.random.between(1000, 40'000), [this] {
-        if (!coordinator_.pause(true)) return false;
-        until_done(world_.random.between(500, 15'000),
-                   [this] { return coordinator_.pause(false); });
-        return true;
-      });
-    }
+    if (world_.random.chance(5000)) pause_and_resume(static_cast<int>(world_.random.between(1, 4)));
     if (world_.random.chance(3000)) {
       until_done(world_.random.between(10'000, 40'000), [this] { return coordinator_.retry(); });
     }
-    if (world_.random.chance(3000)) {
-      world_.after(world_.random.between(1000, 40'000), [this] {
-        coordinator_.drain(worker_name(static_cast<int>(world_.random.below(plan_.n_workers))));
-      });
+    if (world_.random.chance(5000)) {
+      until_done(world_.random.between(1000, 40'000),
+                 [this] { return coordinator_.drain(worker_name(some_worker())); });
     }
+  }
+
+  void pause_and_resume(int times) {
+    if (times == 0) return;
+    until_done(world_.random.between(500, 15'000), [this, times] {
+      if (!coordinator_.pause(true)) return false;
+      until_done(world_.random.between(500, 15'000), [this, times] {
+        if (!coordinator_.pause(false)) return false;
+        pause_and_resume(times - 1);
+        return true;
+      });
+      return true;
+    });
   }
 
   World world_;

@@ -6,41 +6,40 @@
 
 namespace headcount::simulator {
 
-std::string_view to_string(Fault fault) {
-  switch (fault) {
-    case Fault::kLostMessage:
-      return "lost message";
-    case Fault::kDoubledMessage:
-      return "doubled message";
-    case Fault::kLateMessage:
-      return "late message";
-    case Fault::kReorderedMessage:
-      return "reordered message";
-    case Fault::kPartition:
-      return "partition";
-    case Fault::kWorkerCrash:
-      return "worker crash";
-    case Fault::kRunnerCrash:
-      return "runner crash";
-    case Fault::kCrashBeforeCommit:
-      return "coordinator crash before commit";
-    case Fault::kCrashAfterCommit:
-      return "coordinator crash after commit";
-    case Fault::kCrashWhileSending:
-      return "coordinator crash while sending";
-    case Fault::kDiskFull:
-      return "disk full";
-    case Fault::kClockJump:
-      return "clock jump";
-    case Fault::kStall:
-      return "stall";
-    case Fault::kPoisonShard:
-      return "poison shard";
-    case Fault::kCount:
-      break;
-  }
-  HC_CHECK(false);
-}
+namespace {
+constexpr std::array kFaultNames = {
+    std::string_view("lost message"),
+    std::string_view("doubled message"),
+    std::string_view("late message"),
+    std::string_view("reordered message"),
+    std::string_view("late copy of a GiveBack"),
+    std::string_view("partition"),
+    std::string_view("one-way partition"),
+    std::string_view("partition of minutes"),
+    std::string_view("worker crash"),
+    std::string_view("worker stopped for a while"),
+    std::string_view("worker away for minutes"),
+    std::string_view("worker gone for ever"),
+    std::string_view("worker drained"),
+    std::string_view("runner crash"),
+    std::string_view("runner hangs at its start"),
+    std::string_view("coordinator crash before commit"),
+    std::string_view("coordinator crash after commit"),
+    std::string_view("coordinator crash while sending"),
+    std::string_view("coordinator stopped for a while"),
+    std::string_view("coordinator away for minutes"),
+    std::string_view("disk full"),
+    std::string_view("clock jump"),
+    std::string_view("stall"),
+    std::string_view("stall under a slow clock"),
+    std::string_view("defective result"),
+    std::string_view("result under a wrong tag"),
+    std::string_view("poison shard"),
+};
+static_assert(kFaultNames.size() == static_cast<size_t>(Fault::kCount));
+}  // namespace
+
+std::string_view to_string(Fault fault) { return kFaultNames.at(static_cast<size_t>(fault)); }
 
 std::string_view to_string(Bug bug) {
   switch (bug) {

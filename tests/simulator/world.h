@@ -15,6 +15,7 @@
 namespace headcount::simulator {
 
 using Millis = int64_t;
+constexpr Millis kMinuteMs = 60'000;
 
 /// A law was broken; what() says which, when and by whom.
 class Violation : public std::runtime_error {
@@ -28,16 +29,29 @@ enum class Fault {
   kDoubledMessage,
   kLateMessage,       // seconds later than it should be
   kReorderedMessage,  // arrived after one sent later on the same connection
+  kLateGiveBack,      // a second copy, much later
   kPartition,
+  kOneWayPartition,
+  kLongPartition,  // minutes
   kWorkerCrash,
+  kWorkerStopped,  // SIGSTOP, then SIGCONT
+  kWorkerAway,     // for minutes
+  kWorkerGone,     // for ever
+  kWorkerDrained,
   kRunnerCrash,
+  kRunnerHangs,        // while it starts, for up to two minutes
   kCrashBeforeCommit,  // of the coordinator, after any of a turn's writes
   kCrashAfterCommit,   // before anything was sent
   kCrashWhileSending,
-  kDiskFull,  // of the coordinator: the commit fails
+  kCoordinatorStopped,
+  kCoordinatorAway,  // for minutes
+  kDiskFull,         // of the coordinator: the commit fails
   kClockJump,
   kStall,
-  kPoisonShard,  // an execution that cannot succeed
+  kStallUnseen,      // by the worker in time: its clock is slow
+  kDefectiveResult,  // not what encode(Result) writes
+  kWrongTag,         // of a result
+  kPoisonShard,      // an execution that cannot succeed
   kCount,
 };
 std::string_view to_string(Fault fault);
