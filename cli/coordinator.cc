@@ -118,7 +118,13 @@ std::string info_text(const Json& info) {
          std::to_string(count("pid")) + ", up " + duration_text(info.value("uptime_s", 0.0)) +
          "\nstate    " + text("state") + "\nlog      " + text("log") + "\nworkers  " +
          std::to_string(count("workers")) + "\nsweeps   " + (sweeps.empty() ? "none" : sweeps) +
-         "\nresults  " + grouped(count("results")) + " shards on record\n";
+         "\nresults  " + grouped(count("results")) + " shards on record\n" +
+         (text("key_trouble").empty()
+              ? ""
+              : "keys     cannot be read, and stay as they were: " + text("key_trouble") + "\n") +
+         (count("shut_out") == 0 ? ""
+                                 : "refused  " + grouped(count("shut_out")) +
+                                       " new connections: too many files are open\n");
 }
 
 int info(const Session& session) {

@@ -117,13 +117,30 @@ void look_at_keys(const std::string& state, std::vector<Finding>& findings) {
   }
 }
 
-void look_at_coordinator(const std::string& state, std::vector<Finding>& findings) {
-  const auto running = coordinator::find_running(state);
+void look_at_coordinator(const Common& common, std::vector<Finding>& findings) {
+  const auto running = coordinator::find_running(common.state);
+  if (!running) {
+    findings.push_back({"coordinator", Verdict::kFine, "none runs in this state directory", ""});
+    return;
+  }
   findings.push_back({"coordinator", Verdict::kFine,
-                      running
-                          ? "runs at " + running->address + ", pid " + std::to_string(running->pid)
-                          : "none runs in this state directory",
-                      ""});
+                      "runs at " + running->address + ", pid " + std::to_string(running->pid), ""});
+  try {
+    const Json info = Json::parse(Connection::need(common).ask("coordinator.info", {}, 5'000));
+    if (const std::string trouble = info.value("key_trouble", ""); !trouble.empty()) {
+      findings.push_back({"coordinator", Verdict::kBad,
+                          "keys cannot be read, and stay as they were: " + trouble,
+                          "make it readable; nothing else is to be done"});
+    }
+    if (const auto n = info.value("shut_out", int64_t{0}); n > 0) {
+      findings.push_back({"coordinator", Verdict::kWarning,
+                          grouped(n) + " new connections were shut: too many files are open",
+                          "start it under a higher limit (ulimit -n)"});
+    }
+  } catch (const Error& error) {
+    findings.push_back(
+        {"coordinator", Verdict::kBad, error.what(), "see " + common.state + "/coordinator.log"});
+  }
 }
 
 void look_at_devices(std::vector<Finding>& findings) {
@@ -214,7 +231,7 @@ int doctor(const Session& session) {
   look_at_disk(common.state, findings);
   look_at_database(common, findings);
   look_at_keys(common.state, findings);
-  look_at_coordinator(common.state, findings);
+  look_at_coordinator(common, findings);
   look_at_devices(findings);
   look_at_runner(findings);
   bool bad = false;

@@ -14,6 +14,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cluster/systemd/service.h"
+#include "cluster/transport/connections.h"
 #include "coordinator/loop.h"
 #include "schemas/error.h"
 #include "schemas/try_again.h"
@@ -91,6 +92,7 @@ void write_information(const CoordinatorOptions& options, const std::string& add
 }
 
 void run(CoordinatorOptions options, Log& log) {
+  transport::raise_file_limit();
   store::Store store = store::Store::open(options.state);
   transport::AllowList allowed(options.state);
   const auto pair = transport::coordinator_pair(options.state);

@@ -142,7 +142,7 @@ void Loop::tick() {
     }
   }
   for (auto& [key, totals] : totals_) totals.rate.sample(now(), totals.done);
-  allowed_.refresh();
+  look_at_peers();
   if (!options_.curve) return;
   // Whatever changed just now: the thread that lets peers in reads the list too.
   for (const auto& worker : scheduler_.workers()) {
@@ -150,6 +150,20 @@ void Loop::tick() {
       log_.line("the key of a connected worker was revoked: " + worker.host);
       step(WorkerGone{worker.worker});
     }
+  }
+}
+
+// Who may connect, read again where it changed; each trouble is said once.
+void Loop::look_at_peers() {
+  allowed_.refresh();
+  if (const auto trouble = allowed_.trouble(); trouble != std::exchange(key_trouble_, trouble)) {
+    log_.line(trouble.empty() ? "the keys can be read again"
+                              : "keys cannot be read, and stay as they were: " + trouble);
+  }
+  const int64_t n_shut_out = server_.n_shut_out();
+  if (const auto before = std::exchange(n_shut_out_, n_shut_out); before != n_shut_out) {
+    log_.line(std::to_string(n_shut_out - before) +
+              " new connections were shut: too many files are open (raise `ulimit -n`)");
   }
 }
 

@@ -70,6 +70,7 @@ class Loop {
   int64_t send_grants();
   void flush();
   void tick();
+  void look_at_peers();
   Millis now() const;
 
   // stages.cc
@@ -152,6 +153,8 @@ class Loop {
   std::set<WorkerKey> heard_;  // in this turn
   int64_t n_recorded_ = 0;
   Millis ticked_at_ = 0, sampled_at_ = 0;
+  std::string key_trouble_;  // said in the log
+  int64_t n_shut_out_ = 0;   // likewise
 };
 
 /// {"number", ok, json} to a client.

@@ -182,7 +182,9 @@ std::string Loop::info_json() const {
                {"uptime_s", static_cast<double>(now()) / 1000.0},
                {"cpu_s", cpu_seconds()},
                {"rss_bytes", rss_bytes()},
-               {"log", log_.path()}});
+               {"log", log_.path()},
+               {"key_trouble", allowed_.trouble()},
+               {"shut_out", server_.n_shut_out()}});
 }
 
 std::string Loop::workers_json() const {

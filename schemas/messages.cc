@@ -227,12 +227,15 @@ void get(In& i, Welcome& m) {
 }
 
 void put(Out& o, const Refused& m) {
-  o.header.array(1);
+  o.header.array(m.revoked ? 2 : 1);  // of one member, as every version reads it, where it can be
   o.header.text(m.reason);
+  if (m.revoked) o.header.boolean(true);
 }
 void get(In& i, Refused& m) {
-  i.header.array_of(1);
+  const uint64_t n = i.header.array();
+  if (n != 1 && n != 2) i.header.fail("a refusal of neither one nor two members");
   m.reason = text(i.header);
+  if (n == 2 && !(m.revoked = i.header.boolean())) i.header.fail("a member not worth saying");
 }
 
 void put(Out& o, const Reintroduce&) { o.header.array(0); }

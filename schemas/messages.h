@@ -94,7 +94,8 @@ struct Welcome {
   bool operator==(const Welcome&) const = default;
 };
 struct Refused {
-  std::string reason;  // one sentence; the worker prints it and exits
+  std::string reason;    // one sentence
+  bool revoked = false;  // the key is no longer allowed: the one refusal that ends a worker at work
   bool operator==(const Refused&) const = default;
 };
 /// The coordinator does not know this connection (restart, expiry): say Hello again.

@@ -19,6 +19,7 @@
 #include <memory>
 
 #include "cluster/transport/client.h"
+#include "cluster/transport/connections.h"
 #include "schemas/error.h"
 #include "schemas/version.h"
 #include "worker/agent/agent.h"
@@ -38,6 +39,7 @@ constexpr size_t kPacketBytes = 1 << 20;   // a packet is closed beyond this
 constexpr int kPacketsPerTurn = 64;        // received before what they caused is done
 constexpr int kLastReads = 80;             // of an ended runner: more than the largest frame
 constexpr Millis kSilenceWarning = 5'000;  // without a welcome: said once in the log
+constexpr Millis kRefusalPause = 60'000;   // between two log lines about refusals
 
 template <class... Ts>
 struct Overloaded : Ts... {
@@ -233,13 +235,15 @@ class Daemon {
 
   void look_at_link() {
     const transport::Client::Link link = client_.link();
-    if (!link.refusal.empty()) {
+    if (!link.refusal.empty() && !welcomed_) {
       log_->error("{}", link.refusal);
       stop(1);
       return;
     }
+    if (!link.refusal.empty()) goes_on_though(link.refusal);
     if (link.n_connected != n_connected_) {
       n_connected_ = link.n_connected;
+      refusal_.clear();
       log_->info("connected to {}", options_.key.address);
       feed(Reconnected{});
     }
@@ -268,11 +272,30 @@ class Daemon {
 
   bool receive_some() {
     for (int i = 0; i < kPacketsPerTurn; ++i) {
-      auto messages = client_.receive();
+      std::optional<std::vector<Message>> messages;
+      try {
+        messages = client_.receive();
+      } catch (const Error& error) {
+        if (!welcomed_) throw;
+        goes_on_though(error.what());
+        continue;
+      }
       if (!messages) return i > 0;
-      for (Message& message : *messages) feed(Received{std::move(message)});
+      for (Message& message : *messages) {
+        if (const auto* refused = std::get_if<Refused>(&message); refused != nullptr && welcomed_)
+          goes_on_though(refused->reason);
+        feed(Received{std::move(message)});
+      }
     }
     return true;
+  }
+
+  /// A worker that was welcomed once is not ended by what answers in the coordinator's place.
+  void goes_on_though(const std::string& refusal) {
+    if (refusal == refusal_ || now() - refused_at_ < kRefusalPause) return;
+    refusal_ = refusal;
+    refused_at_ = now();
+    log_->warn("{}; tries again, and finishes what runs", refusal);
   }
 
   void send_all(std::vector<Message>& messages) {
@@ -444,6 +467,8 @@ class Daemon {
   std::vector<RunnerSlot> slots_;
   std::deque<Action> actions_;
   const Millis started_at_ = now();
+  std::string refusal_;  // said in the log since it connected last
+  Millis refused_at_ = -kRefusalPause;
   uint64_t n_connected_ = 0;
   int status_ = 0;
   bool asked_to_stop_ = false, stopped_ = false, warned_ = false, welcomed_ = false;
@@ -461,6 +486,7 @@ std::string mapped_model_path(const std::vector<std::pair<std::string, std::stri
 }
 
 int worker_main(const WorkerOptions& options) {
+  transport::raise_file_limit();
   Daemon daemon(options);
   return daemon.run();
 }

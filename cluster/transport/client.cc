@@ -15,7 +15,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int kMaxSockets = 16'384;  // three a client
+constexpr int kMaxSockets = 16'384;    // three a client
+constexpr int kWaitsAfterABreach = 5;  // of ClientOptions::reconnect_ms
 
 int64_t ms_since(Clock::time_point start) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - start).count();
@@ -32,7 +33,9 @@ struct Client::Impl {
   using Context = std::shared_ptr<zmq::context_t>;
 
   Impl(Context shared, const KeyFile& file, ClientOptions options)
-      : context(std::move(shared)),
+      : address(file.address),
+        wait_after_a_breach(kWaitsAfterABreach * options.reconnect_ms),
+        context(std::move(shared)),
         dealer(*context, zmq::socket_type::dealer),
         monitor(*context, zmq::socket_type::pair) {
     dealer.set(zmq::sockopt::linger, 500);
@@ -57,7 +60,7 @@ struct Client::Impl {
     }
     const int events = ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
                        ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
-                       ZMQ_EVENT_DISCONNECTED;
+                       ZMQ_EVENT_CONNECT_RETRIED | ZMQ_EVENT_CONNECTED | ZMQ_EVENT_DISCONNECTED;
     static std::atomic<uint64_t> links{0};
     const std::string link_address = "inproc://link-" + std::to_string(++links);
     zmq_socket_monitor(dealer.handle(), link_address.c_str(), events);
@@ -71,9 +74,9 @@ struct Client::Impl {
 
   void read_events() {
     for (;;) {
-      zmq::message_t event, address;
+      zmq::message_t event, from;
       if (!monitor.recv(event, zmq::recv_flags::dontwait)) return;
-      if (!monitor.recv(address) || event.size() < 6) return;
+      if (!monitor.recv(from) || event.size() < 6) return;
       uint16_t kind = 0;
       uint32_t value = 0;
       std::memcpy(&kind, event.data(), sizeof kind);
@@ -81,6 +84,7 @@ struct Client::Impl {
       switch (kind) {
         case ZMQ_EVENT_HANDSHAKE_SUCCEEDED:
           link.connected = true;
+          left_at.reset();
           ++link.n_connected;
           link.refusal.clear();
           break;
@@ -95,6 +99,14 @@ struct Client::Impl {
           link.refusal =
               "what answers at this address is not the coordinator this key file was made for";
           break;
+        case ZMQ_EVENT_DISCONNECTED:
+          link.connected = false;
+          left_at = Clock::now();
+          break;
+        case ZMQ_EVENT_CONNECT_RETRIED:
+        case ZMQ_EVENT_CONNECTED:
+          left_at.reset();
+          break;
         default:
           link.connected = false;
           break;
@@ -108,10 +120,22 @@ struct Client::Impl {
     return context;
   }
 
+  /// ZeroMQ connects again by itself after a connection broke, but never after its peer broke the
+  /// protocol or refused the key.
+  void connect_where_given_up() {
+    if (!left_at || ms_since(*left_at) < wait_after_a_breach) return;
+    left_at = Clock::now();
+    zmq_disconnect(dealer.handle(), address.c_str());
+    zmq_connect(dealer.handle(), address.c_str());
+  }
+
+  std::string address;
+  int64_t wait_after_a_breach;
   Context context;
   zmq::socket_t dealer;
   zmq::socket_t monitor;
   Link link;
+  std::optional<Clock::time_point> left_at;  // since when nobody connects
 };
 
 Client::Client(const KeyFile& file, ClientOptions options)
@@ -158,6 +182,7 @@ std::optional<std::vector<Message>> Client::receive() {
 
 Client::Link Client::link() {
   impl_->read_events();
+  impl_->connect_where_given_up();
   return impl_->link;
 }
 

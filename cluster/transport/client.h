@@ -39,9 +39,10 @@ class Client {
   /// protocol.
   std::optional<std::vector<Message>> receive();
 
-  /// How the connection stands. `refusal` is one sentence when the coordinator refuses this key
-  /// (unknown or revoked) or is not the coordinator the key file was made for; ZeroMQ keeps trying,
-  /// so a key allowed later connects.
+  /// How the connection stands; call it several times a second, as it also connects anew where
+  /// ZeroMQ gave up. `refusal` is one sentence when what answers refuses this key (unknown or
+  /// revoked) or is not the coordinator the key file was made for. Whoever holds the port can say
+  /// both, so neither is proof; it is tried again all the same, and a key allowed later connects.
   struct Link {
     bool connected = false;
     uint64_t n_connected = 0;  // grows with every (re)connection: say Hello again

@@ -13,6 +13,7 @@
 #include <ctime>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <mutex>
 #include <sstream>
 
@@ -104,22 +105,43 @@ std::map<std::string, std::string> read_members(const std::string& text) {
   return members;
 }
 
-std::vector<AllowedKey> read_allowed(const std::string& state) {
+// One file of the allow-list; nullopt: it is none. Throws Error where it cannot be read, though it
+// is there.
+std::optional<AllowedKey> read_allowed_key(const std::string& state, const std::string& name) {
+  const std::string path = allowed_directory(state) + "/" + name;
+  std::ifstream in(path);
+  if (!in && errno == ENOENT) return std::nullopt;  // revoked since the folder was listed
+  std::string role;
+  AllowedKey key{.name = name, .role = Role::kWorker, .public_key = {}, .created_at = {}};
+  const bool whole = static_cast<bool>(in >> role >> key.public_key >> key.created_at);
+  if (!in.is_open() || in.bad()) throw Error(path + ": " + std::strerror(errno));
+  if (!whole || !is_key(key.public_key)) return std::nullopt;
+  if (role != "worker" && role != "client" && role != "admin") return std::nullopt;
+  key.role = role_from(role);
+  return key;
+}
+
+// What the folder holds, in name order. `unreadable` is told of every file that could not be read,
+// and why. Throws Error where the folder cannot be.
+std::vector<AllowedKey> read_allowed(
+    const std::string& state,
+    const std::function<void(const std::string& name, const Error& why)>& unreadable) {
+  const std::string path = allowed_directory(state);
+  const std::unique_ptr<DIR, int (*)(DIR*)> folder(opendir(path.c_str()), closedir);
+  if (folder == nullptr) throw Error(path + ": " + std::strerror(errno));
   std::vector<AllowedKey> keys;
-  DIR* folder = opendir(allowed_directory(state).c_str());
-  if (folder == nullptr) return keys;
-  while (const dirent* entry = readdir(folder)) {
+  while (errno = 0, true) {
+    const dirent* entry = readdir(folder.get());
+    if (entry == nullptr && errno != 0) throw Error(path + ": " + std::strerror(errno));
+    if (entry == nullptr) break;
     const std::string name = entry->d_name;
     if (!is_name(name) || name.find(".part-") != std::string::npos) continue;
-    std::ifstream in(allowed_directory(state) + "/" + name);
-    std::string role;
-    AllowedKey key{.name = name, .role = Role::kWorker, .public_key = {}, .created_at = {}};
-    if (!(in >> role >> key.public_key >> key.created_at) || !is_key(key.public_key)) continue;
-    if (role != "worker" && role != "client" && role != "admin") continue;
-    key.role = role_from(role);
-    keys.push_back(std::move(key));
+    try {
+      if (auto key = read_allowed_key(state, name)) keys.push_back(std::move(*key));
+    } catch (const Error& error) {
+      unreadable(name, error);
+    }
   }
-  closedir(folder);
   std::sort(keys.begin(), keys.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
   return keys;
 }
@@ -242,14 +264,17 @@ std::string address_elsewhere(const std::string& address) {
 }
 
 std::vector<AllowedKey> list_keys(const std::string& state_directory) {
-  return read_allowed(state_directory);
+  if (access(allowed_directory(state_directory).c_str(), F_OK) != 0 && errno == ENOENT) return {};
+  return read_allowed(state_directory, [](const std::string&, const Error& why) {
+    throw Error(std::string("a key cannot be read: ") + why.what());
+  });
 }
 
 void revoke_key(const std::string& state_directory, const std::string& name) {
   const std::string path = allowed_directory(state_directory) + "/" + name;
   if (is_name(name) && unlink(path.c_str()) == 0) return;
   std::string names;
-  for (const auto& key : read_allowed(state_directory))
+  for (const auto& key : list_keys(state_directory))
     names += (names.empty() ? "" : ", ") + key.name;
   throw Error("there is no key named \"" + name + "\"" +
               (names.empty() ? "" : "; there are: " + names));
@@ -257,7 +282,7 @@ void revoke_key(const std::string& state_directory, const std::string& name) {
 
 KeyFile admin_key(const std::string& state_directory, const std::string& address) {
   const std::string path = admin_key_path(state_directory);
-  const auto allowed = read_allowed(state_directory);
+  const auto allowed = list_keys(state_directory);
   if (access(path.c_str(), F_OK) == 0) {
     KeyFile file = read_key_file(path);
     const bool valid = std::any_of(allowed.begin(), allowed.end(), [&](const auto& key) {
@@ -283,10 +308,26 @@ KeyFile admin_key(const std::string& state_directory, const std::string& address
 }
 
 struct AllowList::Impl {
+  /// The list as the folder has it now. What cannot be read for now stays as it was: only a file
+  /// that is gone revokes a key.
+  std::map<std::string, AllowedKey> read() {
+    trouble.clear();
+    std::map<std::string, AllowedKey> found;
+    const auto all = read_allowed(state, [&](const std::string& name, const Error& why) {
+      trouble = why.what();
+      for (const auto& [public_key, key] : keys) {
+        if (key.name == name) found[public_key] = key;
+      }
+    });
+    for (const auto& key : all) found[key.public_key] = key;
+    return found;
+  }
+
   std::string state;
   mutable std::mutex mutex;
   std::map<std::string, AllowedKey> keys;  // by public key
-  timespec changed{};                      // of the folder, when it was read
+  std::string trouble;
+  timespec changed{};  // of the folder, when it was read whole
   std::chrono::steady_clock::time_point read_at{};
 };
 
@@ -294,6 +335,8 @@ AllowList::AllowList(const std::string& state_directory) : impl_(std::make_uniqu
   impl_->state = state_directory;
   make_directories(state_directory);
   refresh();
+  const std::string trouble = this->trouble();
+  if (!trouble.empty()) throw Error("who may connect cannot be read: " + trouble);
 }
 
 AllowList::~AllowList() = default;
@@ -304,14 +347,22 @@ std::optional<AllowedKey> AllowList::find(const std::string& public_key) const {
   return found == impl_->keys.end() ? std::nullopt : std::optional(found->second);
 }
 
+std::string AllowList::trouble() const {
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->trouble;
+}
+
 bool AllowList::refresh() {
   const std::lock_guard lock(impl_->mutex);
   struct stat found {};
-  if (stat(allowed_directory(impl_->state).c_str(), &found) != 0)
-    return false;  // unreadable for now: the list stands
+  const std::string folder = allowed_directory(impl_->state);
+  if (stat(folder.c_str(), &found) != 0) {
+    impl_->trouble = folder + ": " + std::strerror(errno);
+    return false;
+  }
   const auto now = std::chrono::steady_clock::now();
   const bool same = found.st_mtim.tv_sec == impl_->changed.tv_sec &&
-                    found.st_mtim.tv_nsec == impl_->changed.tv_nsec;
+                    found.st_mtim.tv_nsec == impl_->changed.tv_nsec && impl_->trouble.empty();
   // Two changes may share a time stamp: what was read within the last second is read again.
   if (same && now - impl_->read_at > std::chrono::seconds(1)) {
     const auto age = std::chrono::system_clock::now().time_since_epoch() -
@@ -321,7 +372,12 @@ bool AllowList::refresh() {
     return false;
   }
   std::map<std::string, AllowedKey> keys;
-  for (auto& key : read_allowed(impl_->state)) keys[key.public_key] = key;
+  try {
+    keys = impl_->read();
+  } catch (const Error& error) {
+    impl_->trouble = error.what();
+    return false;
+  }
   impl_->changed = found.st_mtim;
   impl_->read_at = now;
   const auto same_key = [](const auto& a, const auto& b) {

@@ -59,7 +59,7 @@ KeyFile create_key(const std::string& state_directory, Role role, const std::str
 /// A listening address as other machines write it: all interfaces (0.0.0.0, [::], *) become this
 /// machine's name.
 std::string address_elsewhere(const std::string& address);
-/// In name order.
+/// In name order. Throws Error where one of them cannot be read.
 std::vector<AllowedKey> list_keys(const std::string& state_directory);
 /// Throws Error when there is no such key. A running coordinator drops its bearer within about a
 /// second.
@@ -72,14 +72,20 @@ inline std::string admin_key_path(const std::string& state_directory) {
 }
 
 /// The allow-list of a running coordinator, by public key. Used by its loop and by the ZAP thread.
+/// Only a file that is gone revokes a key: what cannot be read for now (no file descriptors left, a
+/// failing disk) stays as it was read last.
 class AllowList {
  public:
+  /// Throws Error where the folder cannot be made or read.
   explicit AllowList(const std::string& state_directory);
   AllowList(const AllowList&) = delete;
   ~AllowList();
   std::optional<AllowedKey> find(const std::string& public_key) const;
-  /// Reads the folder again if it has changed; true when the list did.
+  /// Reads the folder again if it has changed, or could not be read before; true when the list did
+  /// change.
   bool refresh();
+  /// What the last refresh could not read, and why; empty: nothing.
+  std::string trouble() const;
 
  private:
   struct Impl;

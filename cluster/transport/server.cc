@@ -1,17 +1,21 @@
 #include "cluster/transport/server.h"
 
-#include <atomic>
 #include <cerrno>
+#include <cstring>
 #include <thread>
 #include <zmq.hpp>
 
+#include "cluster/transport/connections.h"
 #include "schemas/error.h"
 
 namespace headcount::transport {
 namespace {
 
 constexpr int kMaxParts = 4096;
-constexpr size_t kMaxPacketBytes = 512u << 20;
+constexpr size_t kMaxUnread = 64u << 20;  // bytes queued for a peer that does not read them
+constexpr int kHandshakeMs = 5000;        // a connection that has not shaken hands by then is shut
+constexpr auto kLook = std::chrono::milliseconds(250);
+constexpr const char* kMonitorAddress = "inproc://connections";
 constexpr const char* kZapAddress = "inproc://zeromq.zap.01";  // where libzmq asks (RFC 27)
 constexpr const char* kZapDomain = "headcount";
 
@@ -40,6 +44,19 @@ void answer(zmq::socket_t& socket, AllowList& allowed) {
   socket.send(zmq::message_t(), zmq::send_flags::none);
 }
 
+void read_events(zmq::socket_t& monitor, Connections& connections) {
+  zmq::message_t event, address;
+  while (monitor.recv(event, zmq::recv_flags::dontwait)) {
+    if (!monitor.recv(address) || event.size() < 6) return;
+    uint16_t kind = 0;
+    int32_t fd = 0;
+    std::memcpy(&kind, event.data(), sizeof kind);
+    std::memcpy(&fd, event.data<char>() + sizeof kind, sizeof fd);
+    if (kind == ZMQ_EVENT_ACCEPTED) connections.accepted(fd);
+    if (kind == ZMQ_EVENT_DISCONNECTED) connections.disconnected(fd);
+  }
+}
+
 std::string user_of(zmq::message_t& message) {
   const char* user = zmq_msg_gets(message.handle(), "User-Id");
   return user == nullptr ? "" : user;
@@ -66,8 +83,12 @@ std::string user_of(zmq::message_t& message) {
 
 struct Server::Impl {
   Impl(const ServerOptions& options, AllowList& list)
-      : allowed(list), curve(options.curve), router(context, zmq::socket_type::router) {
-    if (curve) start_zap();
+      : allowed(list),
+        curve(options.curve),
+        max_packet_bytes(options.max_packet_bytes),
+        connections(options.max_packet_bytes),
+        router(context, zmq::socket_type::router) {
+    start_zap();
     router.set(zmq::sockopt::router_mandatory, true);
     router.set(zmq::sockopt::linger, 3000);  // the last reply of a busy machine still leaves
     router.set(zmq::sockopt::sndhwm, 20000);
@@ -75,7 +96,7 @@ struct Server::Impl {
     router.set(zmq::sockopt::maxmsgsize, static_cast<int64_t>(kMaxFrameBytes));
     router.set(zmq::sockopt::heartbeat_ivl, 5000);
     router.set(zmq::sockopt::heartbeat_timeout, 20000);
-    router.set(zmq::sockopt::handshake_ivl, 10000);
+    router.set(zmq::sockopt::handshake_ivl, kHandshakeMs);
     router.set(zmq::sockopt::backlog, 1024);
     if (curve) {
       router.set(zmq::sockopt::curve_server, true);
@@ -91,19 +112,42 @@ struct Server::Impl {
   ~Impl() { stop(); }
 
   void start_zap() {
-    zmq::socket_t socket(context, zmq::socket_type::rep);
-    socket.set(zmq::sockopt::linger, 0);
-    socket.bind(kZapAddress);
-    zap = std::thread([this, responder = std::move(socket)]() mutable {
+    zmq::socket_t responder(context, zmq::socket_type::rep),
+        monitor(context, zmq::socket_type::pair);
+    responder.set(zmq::sockopt::linger, 0);
+    responder.bind(kZapAddress);
+    zmq_socket_monitor(router.handle(), kMonitorAddress,
+                       ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED);
+    monitor.set(zmq::sockopt::linger, 0);
+    monitor.set(zmq::sockopt::rcvhwm, 0);  // ZeroMQ's I/O thread must never wait for it
+    monitor.connect(kMonitorAddress);
+    zap = std::thread([this, asked = std::move(responder), told = std::move(monitor)]() mutable {
       try {
-        for (;;) answer(responder, allowed);
+        let_peers_in(asked, told);
       } catch (const zmq::error_t&) {
-        responder.close();  // the context is being shut down
+        asked.close();  // the context is being shut down
+        told.close();
       }
     });
   }
 
+  [[noreturn]] void let_peers_in(zmq::socket_t& asked, zmq::socket_t& told) {
+    auto looked_at = std::chrono::steady_clock::now();
+    for (;;) {
+      zmq::pollitem_t items[] = {{told.handle(), 0, ZMQ_POLLIN, 0},
+                                 {asked.handle(), 0, ZMQ_POLLIN, 0}};
+      zmq::poll(items, 2, kLook);
+      read_events(told, connections);
+      if ((items[1].revents & ZMQ_POLLIN) != 0) answer(asked, allowed);
+      if (const auto now = std::chrono::steady_clock::now(); now - looked_at >= kLook) {
+        looked_at = now;
+        connections.look();
+      }
+    }
+  }
+
   void stop() {
+    zmq_socket_monitor(router.handle(), nullptr, 0);
     router.close();
     context.shutdown();
     if (zap.joinable()) zap.join();
@@ -111,6 +155,8 @@ struct Server::Impl {
 
   AllowList& allowed;
   bool curve;
+  size_t max_packet_bytes;
+  Connections connections;
   zmq::context_t context;
   zmq::socket_t router;
   std::thread zap;
@@ -144,17 +190,18 @@ std::optional<Incoming> Server::receive() {
       if (!impl_->router.recv(part)) break;
       size += part.size();
       if (n_parts == 0) {
+        impl_->connections.heard(incoming.route, zmq_msg_get(part.handle(), ZMQ_SRCFD));
         incoming.peer = impl_->curve ? user_of(part) : incoming.route;
         incoming.packet.header = part.to_string();
-      } else if (n_parts < kMaxParts && size <= kMaxPacketBytes) {
+      } else if (n_parts < kMaxParts && size <= impl_->max_packet_bytes) {
         incoming.packet.frames.push_back(part.to_string());
       }
       ++n_parts;
     }
-    if (n_parts == 0 || n_parts > kMaxParts || size > kMaxPacketBytes) continue;
+    if (n_parts == 0 || n_parts > kMaxParts || size > impl_->max_packet_bytes) continue;
     if (impl_->curve && !impl_->allowed.find(incoming.peer)) {
-      send(incoming.route, encode({Refused{"the coordinator does not accept this key (any more): "
-                                           "it was revoked; ask for a new one"}}));
+      send(incoming.route,
+           encode({Refused{.reason = "this key was revoked: ask for a new one", .revoked = true}}));
       continue;
     }
     return incoming;
@@ -166,11 +213,19 @@ bool Server::send(const std::string& route, const Packet& packet) {
     return zmq_send(impl_->router.handle(), bytes.data(), bytes.size(),
                     ZMQ_DONTWAIT | (more ? ZMQ_SNDMORE : 0)) >= 0;
   };
-  if (!part(route, true)) return false;
+  if (unread(route) > kMaxUnread || !part(route, true)) return false;
   bool sent = part(packet.header, !packet.frames.empty());
-  for (size_t i = 0; i < packet.frames.size(); ++i)
+  size_t size = packet.header.size();
+  for (size_t i = 0; i < packet.frames.size(); ++i) {
     sent = part(packet.frames[i], i + 1 < packet.frames.size()) && sent;
+    size += packet.frames[i].size();
+  }
+  impl_->connections.sent(route, size);
   return sent;
 }
+
+size_t Server::unread(const std::string& route) const { return impl_->connections.unread(route); }
+
+int64_t Server::n_shut_out() const { return impl_->connections.n_shut_out(); }
 
 }  // namespace headcount::transport

@@ -1,11 +1,16 @@
 #include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <random>
@@ -31,6 +36,49 @@ std::string message_of(const std::function<void()>& body) {
   }
   return "no error";
 }
+
+sockaddr_in loopback(const std::string& address) {
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_port = htons(static_cast<uint16_t>(std::stoi(address.substr(address.rfind(':') + 1))));
+  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  return to;
+}
+
+/// A TCP connection to the server at `address`; nothing is said yet.
+int raw_connection(const std::string& address) {
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const sockaddr_in to = loopback(address);
+  EXPECT_EQ(connect(fd, reinterpret_cast<const sockaddr*>(&to), sizeof to), 0);
+  return fd;
+}
+
+/// A TCP socket that listens at `address`.
+int listen_on(const std::string& address) {
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), yes = 1;
+  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+  const sockaddr_in at = loopback(address);
+  EXPECT_EQ(bind(fd, reinterpret_cast<const sockaddr*>(&at), sizeof at), 0) << strerror(errno);
+  EXPECT_EQ(listen(fd, 8), 0);
+  return fd;
+}
+
+/// So many files can be opened beyond those that are, as long as it lives.
+class FewFiles {
+ public:
+  explicit FewFiles(rlim_t n) {
+    getrlimit(RLIMIT_NOFILE, &before_);
+    const int lowest = dup(0);
+    close(lowest);
+    const rlimit few{static_cast<rlim_t>(lowest) + n, before_.rlim_max};
+    setrlimit(RLIMIT_NOFILE, &few);
+  }
+  FewFiles(const FewFiles&) = delete;
+  ~FewFiles() { setrlimit(RLIMIT_NOFILE, &before_); }
+
+ private:
+  rlimit before_{};
+};
 
 /// A state directory with a server on a free port of loopback.
 class TransportTest : public testing::Test {
@@ -166,15 +214,9 @@ TEST_F(TransportTest, AnotherCoordinatorsKeyFileDoesNotConnect) {
 
 TEST_F(TransportTest, GarbageOnThePortIsHarmless) {
   const std::string address = server->address();
-  const auto port = static_cast<uint16_t>(std::stoi(address.substr(address.rfind(':') + 1)));
   std::mt19937 random(7);
   for (int round = 0; round < 20; ++round) {
-    const int fd = socket(AF_INET, SOCK_STREAM, 0);
-    sockaddr_in to{};
-    to.sin_family = AF_INET;
-    to.sin_port = htons(port);
-    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    ASSERT_EQ(connect(fd, reinterpret_cast<sockaddr*>(&to), sizeof to), 0);
+    const int fd = raw_connection(address);
     std::string bytes = round % 2 == 0 ? "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
                                        : std::string("\xff\0\0\0\0\0\0\0\1\x7f\3", 11);
     for (int i = 0; i < 5000; ++i) bytes.push_back(static_cast<char>(random()));
@@ -271,6 +313,158 @@ TEST_F(TransportTest, AQuestionGetsItsAnswer) {
   Client lost(elsewhere);
   EXPECT_THAT(message_of([&] { ask(lost, elsewhere.address, "sweep.list", {}, 300); }),
               HasSubstr("no coordinator answers at tcp://127.0.0.1:1"));
+}
+
+TEST_F(TransportTest, AListThatCannotBeReadStaysAsItWas) {
+  const KeyFile file = key("node-1");
+  allowed->refresh();
+  ASSERT_TRUE(allowed->find(file.pair.public_key));
+  key("node-2");
+  {
+    const FewFiles none(0);
+    EXPECT_FALSE(allowed->refresh());
+    EXPECT_THAT(allowed->trouble(), HasSubstr("Too many open files"));
+    EXPECT_TRUE(allowed->find(file.pair.public_key));
+    EXPECT_THAT(message_of([&] { list_keys(state); }), HasSubstr("Too many open files"));
+  }
+  EXPECT_TRUE(allowed->refresh()) << "the second key is seen as soon as it can be read";
+  EXPECT_EQ(allowed->trouble(), "");
+  {
+    const FewFiles folder_alone(1);
+    revoke_key(state, "node-2");
+    EXPECT_TRUE(allowed->refresh()) << "the name is gone, whatever can be opened";
+    EXPECT_THAT(allowed->trouble(), HasSubstr("node-1"));
+    EXPECT_TRUE(allowed->find(file.pair.public_key));
+  }
+}
+
+TEST_F(TransportTest, NewcomersAreShutOutBeforeFilesRunOutAndWhoeverIsConnectedStays) {
+  const KeyFile file = key("node-1"), late = key("late");
+  server.reset();
+  const FewFiles few(100);
+  start(file.address);
+  Client client(file, {.reconnect_ms = 20});
+  ASSERT_TRUE(send(client, {Reintroduce{}}));
+  ASSERT_TRUE(next());
+  // Of another process, so that none of the files are ours.
+  const pid_t idle = fork();
+  if (idle == 0) {
+    const rlimit enough{200, 200};
+    setrlimit(RLIMIT_NOFILE, &enough);
+    for (int i = 0; i < 120; ++i) raw_connection(file.address);
+    pause();
+    _exit(0);
+  }
+  for (int i = 0; i < 500 && server->n_shut_out() == 0; ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  EXPECT_GT(server->n_shut_out(), 0);
+  for (int i = 0; i < 10; ++i) {
+    ASSERT_TRUE(send(client, {Reintroduce{}}));
+    ASSERT_TRUE(next());
+  }
+  EXPECT_EQ(client.link().n_connected, 1u);
+  kill(idle, SIGKILL);
+  waitpid(idle, nullptr, 0);
+  Client another(late, {.reconnect_ms = 20});
+  ASSERT_TRUE(send(another, {Reintroduce{}}, 20'000));
+  EXPECT_TRUE(next());
+}
+
+TEST_F(TransportTest, AMessageThatNeverEndsIsDroppedAtItsLimit) {
+  const std::string address = server->address();
+  server.reset();
+  server = std::make_unique<Server>(
+      ServerOptions{
+          .address = address, .pair = {}, .curve = false, .max_packet_bytes = size_t{8} << 20},
+      *allowed);
+  const int fd = raw_connection(address);
+  // ZMTP 3.0, mechanism NULL: greeting, READY of a DEALER, then parts that always say "more".
+  std::string said("\xff\0\0\0\0\0\0\0\1\x7f\3\0NULL", 16);
+  said.resize(64);
+  said += std::string("\4\x1c\5READY\xbSocket-Type\0\0\0\6DEALER", 30);
+  ASSERT_EQ(::send(fd, said.data(), said.size(), MSG_NOSIGNAL), std::ssize(said));
+  std::string part = std::string("\3\0\0\0\0\0\x10\0\0", 9) + std::string(1 << 20, 'x');
+  size_t taken = 0;
+  for (ssize_t n = 1; n > 0 && taken < size_t{1} << 30; taken += static_cast<size_t>(n)) {
+    n = ::send(fd, part.data(), part.size(), MSG_NOSIGNAL);
+    if (n < 0) break;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  close(fd);
+  EXPECT_GT(taken, size_t{8} << 20);
+  EXPECT_LT(taken, size_t{512} << 20);
+  EXPECT_FALSE(next(100));
+}
+
+TEST_F(TransportTest, APeerThatDoesNotReadIsSentOnlySoMuch) {
+  const KeyFile file = key("node-1");
+  zmq::context_t context;
+  zmq::socket_t dealer(context, zmq::socket_type::dealer);
+  dealer.set(zmq::sockopt::linger, 0);
+  dealer.set(zmq::sockopt::rcvhwm, 1);
+  dealer.set(zmq::sockopt::curve_serverkey, file.coordinator_public);
+  dealer.set(zmq::sockopt::curve_publickey, file.pair.public_key);
+  dealer.set(zmq::sockopt::curve_secretkey, file.pair.secret_key);
+  dealer.connect(file.address);
+  dealer.send(zmq::buffer(encode({Reintroduce{}}).header), zmq::send_flags::none);
+  const auto incoming = next();
+  ASSERT_TRUE(incoming);
+  EXPECT_EQ(server->unread(incoming->route), 0u);
+  const Packet large = encode({Reply{1, true, "", std::string(8 << 20, 'x')}});
+  int n_sent = 0;
+  while (n_sent < 100 && server->send(incoming->route, large)) ++n_sent;
+  EXPECT_GE(n_sent, 8);
+  EXPECT_LT(n_sent, 20);
+  EXPECT_GT(server->unread(incoming->route), size_t{64} << 20);
+  for (int i = 0; i < n_sent; ++i) {
+    for (bool more = true; more; more = dealer.get(zmq::sockopt::rcvmore)) {
+      zmq::message_t part;
+      ASSERT_TRUE(dealer.recv(part));
+    }
+  }
+  for (int i = 0; i < 500 && server->unread(incoming->route) > 0; ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  EXPECT_EQ(server->unread(incoming->route), 0u);
+  EXPECT_TRUE(server->send(incoming->route, large));
+}
+
+TEST_F(TransportTest, AClientOutlivesWhateverAnswersInTheCoordinatorsPlace) {
+  const KeyFile file = key("node-1");
+  Client client(file, {.reconnect_ms = 20});
+  ASSERT_TRUE(send(client, {Reintroduce{}}));
+  ASSERT_TRUE(next());
+  const std::string address = server->address();
+  server.reset();
+  const auto rounds = {std::string("HTTP/1.1 400 Bad Request\r\n\r\n") + std::string(100, '\n'),
+                       std::string("\xff\0\0\0\0\0\0\0\1\x7f\3\0CURVE", 17) +
+                           std::string(47, '\0') + "\4\x20rubbish after the whole greeting",
+                       std::string("\xff\0\0\0\0\0\0\0\1\x7f\3\0NULL", 16) + std::string(48, '\0')};
+  for (const std::string& rubbish : rounds) {
+    const int fd = listen_on(address);
+    for (int n = 0; n < 2; ++n) {
+      pollfd waiting{fd, POLLIN, 0};
+      int came = 0;
+      for (int i = 0; i < 500 && came == 0; ++i) {
+        came = poll(&waiting, 1, 20);
+        client.link();
+      }
+      ASSERT_EQ(came, 1) << "the client came " << n << " times only to " << rubbish.substr(0, 40);
+      const int peer = accept(fd, nullptr, nullptr);
+      (void)!::send(peer, rubbish.data(), rubbish.size(), MSG_NOSIGNAL);
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+      close(peer);
+    }
+    close(fd);
+  }
+  start(address);
+  bool arrived = false;
+  for (int i = 0; i < 200 && !arrived; ++i) {
+    client.link();
+    client.send({Reintroduce{}});
+    arrived = next(50).has_value();
+  }
+  EXPECT_TRUE(arrived);
+  EXPECT_EQ(client.link().refusal, "");
 }
 
 TEST_F(TransportTest, KeyFilesArePrivateAndChecked) {

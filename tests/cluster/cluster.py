@@ -85,9 +85,10 @@ class Cluster:
     def query(self, sql):
         return self.ask("query", sql)["rows"]
 
-    def spawn(self, name, arguments):
+    def spawn(self, name, arguments, under=()):
+        """`under`: a program and its arguments that starts ours, such as prlimit."""
         log = open(os.path.join(self.state, name + ".out"), "a")
-        process = subprocess.Popen([self.headcount, *arguments], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+        process = subprocess.Popen([*under, self.headcount, *arguments], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
                                    start_new_session=True)
         log.close()
         return process
@@ -103,9 +104,9 @@ class Cluster:
                 return json.load(file)["pid"] == self.coordinator.pid
         return False
 
-    def start_coordinator(self, *flags):
+    def start_coordinator(self, *flags, under=()):
         self.coordinator = self.spawn("coordinator", ["coordinator", "start", "--state", self.state, "--root", self.root,
-                                                      *flags])
+                                                      *flags], under)
 
         def up():
             expect(self.coordinator.poll() is None, f"the coordinator ended: {self.said('coordinator')}")

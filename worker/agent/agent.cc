@@ -152,7 +152,7 @@ void Agent::on(Tick&) {
 }
 
 void Agent::received(const Welcome& welcome) {
-  welcomed_ = true;
+  welcomed_ = known_ = true;
   heartbeat_ms_ = std::max<Millis>(1, welcome.heartbeat_ms);
   heartbeat_due_ = true;
   for (auto& [key, work] : work_) {
@@ -161,7 +161,12 @@ void Agent::received(const Welcome& welcome) {
 }
 
 void Agent::received(const Refused& refused) {
-  end(true, "the coordinator refuses this worker: " + refused.reason);
+  if (refused.revoked || !known_) {
+    end(true, "the coordinator refuses this worker: " + refused.reason);
+    return;
+  }
+  welcomed_ = false;  // it says Hello again after a while, and goes on with what it has
+  hello_at_ = now_;
 }
 
 void Agent::on_reintroduce() {

@@ -211,6 +211,7 @@ class Agent {
   std::deque<ShardKey> queue_;  // of queued ones, in the order granted
   std::vector<Runner> runners_;
   std::vector<Action> actions_;
+  bool known_ = false;  // was welcomed once: no refusal but a revoked key ends it any more
   bool started_ = false, welcomed_ = false, draining_ = false, ended_ = false,
        heartbeat_due_ = false;
   Millis heartbeat_ms_ = 1000;

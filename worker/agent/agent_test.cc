@@ -311,12 +311,31 @@ TEST_F(AgentTest, GivesBackAShardOfATagItHasNot) {
   EXPECT_THAT(all<RunOn>(), SizeIs(1));
 }
 
-TEST_F(AgentTest, EndsWithTheCoordinatorsSentenceWhenRefused) {
-  welcomed_and_ready();
+TEST_F(AgentTest, EndsWithTheCoordinatorsSentenceWhenRefusedAtFirst) {
+  step(Tick{});
   receive(Refused{.reason = "install the same version on both"});
   ASSERT_THAT(all<Exit>(), SizeIs(1));
   EXPECT_EQ(all<Exit>()[0].reason,
             "the coordinator refuses this worker: install the same version on both");
+}
+
+TEST_F(AgentTest, GoesOnWhenRefusedLaterAndSaysHelloAgain) {
+  welcomed_and_ready();
+  grant("a", 1, "A");
+  EXPECT_THAT(all<RunOn>(), SizeIs(1));
+  receive(Refused{.reason = "install the same version on both"});
+  EXPECT_THAT(all<Exit>(), IsEmpty());
+  EXPECT_THAT(sent<Hello>(), IsEmpty()) << "not at once";
+  after(settings().resend_ms / 5);
+  EXPECT_THAT(sent<Hello>(), SizeIs(1));
+  EXPECT_THAT(all<KillRunner>(), IsEmpty());
+}
+
+TEST_F(AgentTest, EndsOnceItsKeyIsRevoked) {
+  welcomed_and_ready();
+  receive(Refused{.reason = "this key was revoked", .revoked = true});
+  ASSERT_THAT(all<Exit>(), SizeIs(1));
+  EXPECT_TRUE(all<Exit>()[0].failed);
 }
 
 }  // namespace
