@@ -19,8 +19,7 @@ namespace {
 using Json = nlohmann::json;
 
 struct Options {
-  std::string listen = "tcp://127.0.0.1:0";
-  std::string advertise, root;
+  std::string listen, advertise, root;
   std::vector<std::string> allowed_paths;
   bool detach = false;
 };
@@ -35,8 +34,8 @@ int start_in_background(const Session& session, const Options& options) {
     throw Error("a coordinator already runs in " + state + " (pid " + std::to_string(running->pid) +
                 ", " + running->address + ")");
   }
-  std::vector<std::string> arguments = {"coordinator",   "start",    "--state",
-                                        absolute(state), "--listen", options.listen};
+  std::vector<std::string> arguments = {"coordinator", "start", "--state", absolute(state)};
+  if (!options.listen.empty()) arguments.insert(arguments.end(), {"--listen", options.listen});
   if (!options.advertise.empty()) {
     arguments.insert(arguments.end(), {"--advertise", options.advertise});
   }
@@ -157,9 +156,9 @@ void add_coordinator_commands(CLI::App& app, Session& session) {
       [&session, options] { return start(session, *options); });
   begin
       ->add_option("--listen", options->listen,
-                   "where to listen; port 0: a free one, the same again after a restart")
-      ->type_name("tcp://HOST:PORT")
-      ->capture_default_str();
+                   "where to listen (default: loopback, on the port it had before); port 0: that "
+                   "port, or a free one where it is taken")
+      ->type_name("tcp://HOST:PORT");
   begin
       ->add_option("--advertise", options->advertise,
                    "what key files say instead (the name other machines know this one by)")

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -15,6 +16,7 @@
 
 #include "cluster/systemd/service.h"
 #include "cluster/transport/connections.h"
+#include "cluster/transport/ports.h"
 #include "coordinator/loop.h"
 #include "schemas/error.h"
 #include "schemas/try_again.h"
@@ -24,6 +26,7 @@ namespace headcount::coordinator {
 namespace {
 
 constexpr const char* kPortMeta = "listen.address";
+constexpr const char* kLoopback = "tcp://127.0.0.1:0";
 
 std::string information_path(const std::string& state) { return state + "/coordinator.json"; }
 
@@ -58,21 +61,51 @@ bool any_port(const std::string& address) {
   return address.ends_with(":0") || address.ends_with(":*");
 }
 
-// A free port is the one this state had before where it is still free: key files made then stay
-// true.
+// Whoever has a key but this machine's own commands, which find a coordinator by its state
+// directory.
+int64_t n_keys_of_others(const std::string& state) {
+  const std::string admin = transport::admin_key_path(state);
+  const std::string own = std::filesystem::exists(admin)
+                              ? transport::read_key_file(admin).pair.public_key
+                              : std::string();
+  const auto keys = transport::list_keys(state);
+  return std::count_if(keys.begin(), keys.end(),
+                       [&](const auto& key) { return key.public_key != own; });
+}
+
+// Where the port is not said: the one this state had before, so that key files made then stay true;
+// else a free one that no outgoing connection takes.
 transport::Server listen(const CoordinatorOptions& options, const store::Store& store,
-                         transport::AllowList& allowed, const transport::KeyPair& pair) {
-  transport::ServerOptions server{.address = options.listen, .pair = pair, .curve = options.curve};
-  const auto before = store.meta(kPortMeta);
-  const std::string host = options.listen.substr(0, options.listen.rfind(':'));
-  if (any_port(options.listen) && before && before->rfind(host + ":", 0) == 0) {
+                         transport::AllowList& allowed, const transport::KeyPair& pair, Log& log) {
+  transport::ServerOptions server{.address = options.listen.empty() ? kLoopback : options.listen,
+                                  .pair = pair,
+                                  .curve = options.curve};
+  if (!any_port(server.address)) return transport::Server(server, allowed);
+  const std::string host = server.address.substr(0, server.address.rfind(':') + 1);
+  const std::string before = store.meta(kPortMeta).value_or("");
+  if (before.starts_with(host)) {
     try {
-      server.address = *before;
+      server.address = before;
       return transport::Server(server, allowed);
-    } catch (const Error&) {
-      server.address = options.listen;  // taken meanwhile: another free one
+    } catch (const transport::AddressInUse& error) {
+      const int64_t n = n_keys_of_others(options.state);
+      if (options.listen.empty() && n > 0) {
+        throw Error(std::string(error.what()) + " tcp://HOST:PORT; " + std::to_string(n) +
+                    (n == 1 ? " key file names" : " key files name") +
+                    " this address, and would have to be made anew for another");
+      }
+      log.line(std::string(error.what()) + "; another port is taken");
     }
   }
+  for (const int port : transport::ports_for(options.state)) {
+    try {
+      server.address = host + std::to_string(port);
+      return transport::Server(server, allowed);
+    } catch (const transport::AddressInUse&) {
+      continue;
+    }
+  }
+  server.address = host + "0";
   return transport::Server(server, allowed);
 }
 
@@ -97,7 +130,7 @@ void run(CoordinatorOptions options, Log& log) {
   transport::AllowList allowed(options.state);
   const auto pair = transport::coordinator_pair(options.state);
   const StopSignals signals;
-  transport::Server server = listen(options, store, allowed, pair);
+  transport::Server server = listen(options, store, allowed, pair, log);
   const std::string address = server.address();
   const std::string advertised = options.advertise.empty() ? address : options.advertise;
   store.transaction([&] { store.set_meta(kPortMeta, address); });

@@ -11,10 +11,11 @@
 namespace headcount::coordinator {
 
 struct CoordinatorOptions {
-  std::string state;  // its directory, made where absent
-  std::string listen =
-      "tcp://127.0.0.1:0";  // port 0: a free one, the last one of this state where that is free
-  std::string advertise;    // what key files say; empty: `listen` with its real port
+  std::string state;   // its directory, made where absent
+  std::string listen;  // empty: loopback, on the port this state had before (an Error where another
+                       // program has that and key files of others name it) or a free one; port 0:
+                       // likewise, but it moves
+  std::string advertise;  // what key files say; empty: `listen` with its real port
   std::string root;  // where relative paths of a spec start when a submission names no root; empty:
                      // the working directory
   std::vector<std::string> allowed_paths;  // what specs of other keys than the local admin's may

@@ -6,6 +6,7 @@
 #include <zmq.hpp>
 
 #include "cluster/transport/connections.h"
+#include "cluster/transport/ports.h"
 #include "schemas/error.h"
 
 namespace headcount::transport {
@@ -65,8 +66,9 @@ std::string user_of(zmq::message_t& message) {
 [[noreturn]] void fail_bind(const std::string& address, int error) {
   switch (error) {
     case EADDRINUSE:
-      throw Error(address +
-                  " is in use by another program: stop it, or choose another port with --listen");
+      throw AddressInUse(address + " is in use by " +
+                         holder_of(std::stoi(address.substr(address.rfind(':') + 1))) +
+                         ": stop it, or choose another port with --listen");
     case EACCES:
       throw Error(address +
                   " may not be listened on by this user: choose a port above 1023 with --listen");

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "cluster/transport/keys.h"
+#include "schemas/error.h"
 #include "schemas/messages.h"
 
 namespace headcount::transport {
@@ -23,6 +24,12 @@ struct Incoming {
   Packet packet;
 };
 
+/// Another program listens there.
+class AddressInUse : public Error {
+ public:
+  using Error::Error;
+};
+
 struct ServerOptions {
   std::string address;  // tcp://host:port; port 0 or * takes a free one
   KeyPair pair;
@@ -32,7 +39,8 @@ struct ServerOptions {
 
 class Server {
  public:
-  /// Throws Error in one sentence: address in use, not an address, not of this machine.
+  /// Throws Error in one sentence: not an address, not of this machine; AddressInUse, naming who
+  /// has it.
   Server(const ServerOptions& options, AllowList& allowed);
   Server(Server&&) noexcept;
   ~Server();

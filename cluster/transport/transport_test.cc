@@ -19,6 +19,7 @@
 
 #include "cluster/transport/client.h"
 #include "cluster/transport/keys.h"
+#include "cluster/transport/ports.h"
 #include "cluster/transport/server.h"
 #include "schemas/error.h"
 
@@ -252,7 +253,7 @@ TEST_F(TransportTest, APortInUseIsOneSentence) {
                 Server(ServerOptions{.address = address, .pair = coordinator_pair(state)},
                        *allowed);
               }),
-              HasSubstr("in use by another program"));
+              HasSubstr("in use by process " + std::to_string(getpid()) + " (hc_transport_te)"));
   EXPECT_THAT(
       message_of([&] {
         Server(ServerOptions{.address = "tcp://192.0.2.1:5555", .pair = coordinator_pair(state)},
@@ -264,6 +265,19 @@ TEST_F(TransportTest, APortInUseIsOneSentence) {
                        *allowed);
               }),
               HasSubstr("--listen tcp://HOST:PORT"));
+}
+
+TEST(Ports, AreTheSameForTheSameNameAndOutsideTheEphemeralRange) {
+  int low = 0, high = 0;
+  std::ifstream("/proc/sys/net/ipv4/ip_local_port_range") >> low >> high;
+  const auto ports = ports_for("/var/lib/headcount");
+  EXPECT_EQ(ports, ports_for("/var/lib/headcount"));
+  EXPECT_NE(ports, ports_for("/home/me/headcount"));
+  for (const int port : ports) {
+    EXPECT_TRUE(port < low || port > high) << port;
+    EXPECT_GE(port, 7400);
+    EXPECT_LE(port, 65535);
+  }
 }
 
 TEST_F(TransportTest, AClientFindsARestartedServer) {

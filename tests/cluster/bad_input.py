@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -35,6 +36,37 @@ def port_in_use(headcount):
         port = taken.getsockname()[1]
         refused(headcount, ["coordinator", "start", "--state", cluster.state, "--listen", f"tcp://127.0.0.1:{port}"],
                 str(port), status=1)
+
+
+def former_port_taken(headcount):
+    """A coordinator does not move away from an address that keys name, unless it is told to."""
+    with Cluster(headcount) as cluster:
+        def restart_beside_another_program(*flags):
+            with open(os.path.join(cluster.state, "coordinator.json")) as file:
+                address = json.load(file)["address"]
+            cluster.coordinator.send_signal(signal.SIGTERM)
+            cluster.coordinator.wait()
+            with socket.socket() as taken:
+                taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                taken.bind(("127.0.0.1", int(address.rsplit(":", 1)[1])))
+                taken.listen()
+                if not flags and os.path.exists(cluster.key_path("w0")):
+                    refused(headcount, ["coordinator", "start", "--state", cluster.state], address,
+                            f"process {os.getpid()} (python3", "1 key file names", "--listen", status=1)
+                else:
+                    cluster.start_coordinator(*flags)
+                    moved = cluster.ask("coordinator", "info")["address"]
+                    expect(moved != address, f"it listens on {moved}, where another program does")
+        cluster.start_coordinator()
+        with open("/proc/sys/net/ipv4/ip_local_port_range") as file:
+            low, high = map(int, file.read().split())
+        port = int(cluster.ask("coordinator", "info")["address"].rsplit(":", 1)[1])
+        expect(not low <= port <= high, f"port {port} is one the kernel gives to outgoing connections")
+        restart_beside_another_program()
+        cluster.make_key("w0")
+        restart_beside_another_program()
+        cluster.start_coordinator()
+        restart_beside_another_program("--listen", "tcp://127.0.0.1:0")
 
 
 def two_coordinators(headcount):
@@ -240,7 +272,7 @@ def paths_of_a_clients_spec(headcount):
         expect("state directory" in sentence(local, cluster.state, model=True), "the state directory is a model")
 
 
-CASES = (wrong_flags, nobody_there, port_in_use, two_coordinators, unknown_key, revoked_key, open_key_file, no_key_file,
+CASES = (wrong_flags, nobody_there, port_in_use, former_port_taken, two_coordinators, unknown_key, revoked_key, open_key_file, no_key_file,
          another_version, rubbish_on_the_port, unreadable_database, read_only_state, paths_of_a_clients_spec)
 
 
