@@ -199,16 +199,111 @@ TEST_F(CoordinatorTest, ForeignMessagesGetOneSentenceAndHarmNothing) {
   EXPECT_THAT(message_of([&] { ask("sweep.status"); }), HasSubstr("id"));
 }
 
+/// A peer that speaks ZeroMQ and has a key, and keeps to no rule beyond that.
+struct RawPeer {
+  explicit RawPeer(const transport::KeyFile& key) : dealer(context, zmq::socket_type::dealer) {
+    dealer.set(zmq::sockopt::linger, 0);
+    dealer.set(zmq::sockopt::rcvtimeo, 10'000);
+    dealer.set(zmq::sockopt::rcvhwm, 1);
+    dealer.set(zmq::sockopt::sndhwm, 0);
+    dealer.set(zmq::sockopt::curve_serverkey, key.coordinator_public);
+    dealer.set(zmq::sockopt::curve_publickey, key.pair.public_key);
+    dealer.set(zmq::sockopt::curve_secretkey, key.pair.secret_key);
+    dealer.connect(key.address);
+  }
+  void say(const Message& message) {
+    const Packet packet = encode({message});
+    dealer.send(zmq::buffer(packet.header), zmq::send_flags::none);
+  }
+  zmq::context_t context;
+  zmq::socket_t dealer;
+};
+
+TEST_F(CoordinatorTest, AClientThatNeverReadsCostsLittleMemoryAndOthersNothing) {
+  RawPeer worker(key("many-runners"));
+  Hello hello{.version = kVersion, .incarnation = 1, .host = "h", .runners = {}, .held = {}};
+  hello.runners.assign(1000, {.device = "cpu", .tag = std::string(400, 't')});
+  worker.say(hello);
+  const auto listed = [&] { return ask("worker.list").dump().size(); };
+  for (int i = 0; i < 500 && listed() < 400'000; ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  ASSERT_GT(listed(), 400'000u) << "a large answer";
+  const auto before = ask("coordinator.info").at("rss_bytes").get<int64_t>();
+  RawPeer client(key("client", transport::Role::kClient));
+  for (uint64_t number = 1; number <= 600; ++number) {
+    client.say(Request{.number = number, .verb = "worker.list", .fields = {}});
+  }
+  std::this_thread::sleep_for(std::chrono::seconds(1));
+  const auto after = ask("coordinator.info").at("rss_bytes").get<int64_t>();
+  EXPECT_LT(after - before, 64 << 20);
+  // Whoever reads then is told which of its questions were not answered.
+  int n_answered = 0, n_refused = 0;
+  for (int i = 0; i < 600; ++i) {
+    std::vector<zmq::message_t> parts;
+    do {
+      ASSERT_TRUE(client.dealer.recv(parts.emplace_back()));
+    } while (client.dealer.get(zmq::sockopt::rcvmore));
+    std::vector<std::string> frames;
+    for (size_t part = 1; part < parts.size(); ++part) frames.push_back(parts[part].to_string());
+    for (const Message& message : decode(parts[0].to_string_view(), frames)) {
+      const auto& reply = std::get<Reply>(message);
+      ++(reply.ok ? n_answered : n_refused);
+      if (reply.ok) continue;
+      EXPECT_THAT(reply.error, HasSubstr("have not been read yet"));
+    }
+    if (n_answered + n_refused == 600) break;
+  }
+  EXPECT_GE(n_answered, 1);
+  EXPECT_GT(n_refused, 400);
+  EXPECT_GT(listed(), 400'000u);
+}
+
+TEST_F(CoordinatorTest, AWorkerThatCausesAlarmsWithoutEndFillsNeitherDiskNorMemory) {
+  const auto size_of_state = [this] {
+    uintmax_t bytes = 0;
+    for (const auto& file : fs::recursive_directory_iterator(state))
+      if (file.is_regular_file()) bytes += file.file_size();
+    return static_cast<int64_t>(bytes);
+  };
+  const auto before = ask("coordinator.info").at("rss_bytes").get<int64_t>();
+  const int64_t size_before = size_of_state();
+  RawPeer hostile(key("hostile"));
+  hostile.say(Hello{.version = kVersion, .incarnation = 1, .host = "h", .runners = {}, .held = {}});
+  const std::string result = encode(Result{.arrays = {NamedArray{"noop", {}, {0.0}}}});
+  for (int i = 0; i < 20'000; ++i) {
+    hostile.say(ShardDone{.key = sha256("shard " + std::to_string(i)),
+                          .attempt = 1,
+                          .tag = std::string(kNoopTag),
+                          .device = "cpu",
+                          .hash = sha256(result),
+                          .seconds = 0.001,
+                          .result = result});
+  }
+  {
+    Worker honest(key("honest"));
+    wait_for(ask("bench.submit", {{"shards", int64_t{200}}}).at("id"), {"finished"});
+  }
+  // Answered after all that came before: each of its messages was taken in.
+  hostile.dealer.send(zmq::buffer("\x81"), zmq::send_flags::none);
+  for (bool heard = false; !heard;) {
+    zmq::message_t answer;
+    ASSERT_TRUE(hostile.dealer.recv(answer));
+    const auto messages = decode(answer.to_string_view(), {});
+    heard = std::any_of(messages.begin(), messages.end(), [](const Message& message) {
+      return std::holds_alternative<Refused>(message);
+    });
+  }
+  EXPECT_LT(ask("coordinator.info").at("rss_bytes").get<int64_t>() - before, 64 << 20);
+  EXPECT_LT(size_of_state() - size_before, 10 << 20);
+  const auto alarms = store::Store::open_read_only(state).alarms();
+  EXPECT_LE(alarms.size(), 60u) << "twenty a minute";
+  EXPECT_GE(alarms.size(), 20u);
+}
+
 TEST_F(CoordinatorTest, NestedBytesOfAWorkerGetASentenceAndTheSweepGoesOn) {
   const auto hostile = key("hostile");
-  zmq::context_t context;
-  zmq::socket_t dealer(context, zmq::socket_type::dealer);
-  dealer.set(zmq::sockopt::linger, 0);
-  dealer.set(zmq::sockopt::rcvtimeo, 10'000);
-  dealer.set(zmq::sockopt::curve_serverkey, hostile.coordinator_public);
-  dealer.set(zmq::sockopt::curve_publickey, hostile.pair.public_key);
-  dealer.set(zmq::sockopt::curve_secretkey, hostile.pair.secret_key);
-  dealer.connect(hostile.address);
+  RawPeer peer(hostile);
+  zmq::socket_t& dealer = peer.dealer;
   for (const int byte : {0x81, 0xa1, 0x9f, 0xd8, 0xff}) {
     const std::string nested(100'000, static_cast<char>(byte));
     dealer.send(zmq::buffer(nested), zmq::send_flags::none);

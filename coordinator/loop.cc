@@ -143,6 +143,7 @@ void Loop::tick() {
   }
   for (auto& [key, totals] : totals_) totals.rate.sample(now(), totals.done);
   look_at_peers();
+  count_alarms();
   if (!options_.curve) return;
   // Whatever changed just now: the thread that lets peers in reads the list too.
   for (const auto& worker : scheduler_.workers()) {
@@ -164,6 +165,15 @@ void Loop::look_at_peers() {
   if (const auto before = std::exchange(n_shut_out_, n_shut_out); before != n_shut_out) {
     log_.line(std::to_string(n_shut_out - before) +
               " new connections were shut: too many files are open (raise `ulimit -n`)");
+  }
+}
+
+void Loop::count_alarms() {
+  for (const auto& [worker, n] : alarm_limit_.left_out(now())) {
+    const auto key = allowed_.find(worker);
+    const std::string said = std::to_string(n) + " more alarms about worker " +
+                             (key ? key->name : worker) + " are counted here only";
+    log_.line("alarm: " + said);
   }
 }
 
@@ -253,6 +263,10 @@ void Loop::step(Event event) { perform(scheduler_.step(std::move(event), now()))
 
 void Loop::perform(std::vector<Action> actions) {
   for (auto& action : actions) {
+    if (const auto* alarm = std::get_if<Alarm>(&action);
+        alarm != nullptr && !alarm_limit_.admits(alarm->worker, now())) {
+      continue;
+    }
     if (is_record(action)) {
       store::Recorded recorded = store::Recorded::kSame;
       apply(store_, action, &recorded);
@@ -285,7 +299,9 @@ void Loop::perform(std::vector<Action> actions) {
 }
 
 void Loop::send(const std::string& route, Message message) {
-  outbox_[route].push_back(std::move(message));
+  Outgoing& outgoing = outbox_[route];
+  outgoing.bytes += size_of(message);
+  outgoing.messages.push_back(std::move(message));
 }
 
 // Grants are made of the plan only now, after the commit: nothing else is built for work that may
@@ -317,7 +333,7 @@ int64_t Loop::send_grants() {
 }
 
 void Loop::flush() {
-  for (auto& [route, messages] : std::exchange(outbox_, {})) {
+  for (auto& [route, outgoing] : std::exchange(outbox_, {})) {
     std::vector<Message> packet;
     size_t size = 0;
     const auto post = [&, &to = route] {
@@ -325,7 +341,7 @@ void Loop::flush() {
       packet.clear();
       size = 0;
     };
-    for (auto& message : messages) {
+    for (auto& message : outgoing.messages) {
       size += size_of(message);
       packet.push_back(std::move(message));
       if (packet.size() >= kPacketMessages || size >= kPacketBytes) post();

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "cluster/transport/server.h"
+#include "coordinator/alarm_limit.h"
 #include "coordinator/campaign.h"
 #include "coordinator/coordinator.h"
 #include "coordinator/latency.h"
@@ -71,6 +72,7 @@ class Loop {
   void flush();
   void tick();
   void look_at_peers();
+  void count_alarms();
   Millis now() const;
 
   // stages.cc
@@ -137,7 +139,11 @@ class Loop {
 
   // Of a turn, in order: sent after its commit, notices handled in the next transaction.
   std::vector<Action> grants_;
-  std::map<std::string, std::vector<Message>> outbox_;  // by route
+  struct Outgoing {
+    std::vector<Message> messages;
+    size_t bytes = 0;
+  };
+  std::map<std::string, Outgoing> outbox_;  // by route
   std::vector<Action> notices_;
   std::vector<StageId> broken_;  // their shards are not those that were planned
 
@@ -155,6 +161,7 @@ class Loop {
   Millis ticked_at_ = 0, sampled_at_ = 0;
   std::string key_trouble_;  // said in the log
   int64_t n_shut_out_ = 0;   // likewise
+  AlarmLimit alarm_limit_;
 };
 
 /// {"number", ok, json} to a client.

@@ -18,6 +18,8 @@ using Json = nlohmann::ordered_json;
 using Phase = LiveStage::Phase;
 using transport::Role;
 
+constexpr size_t kMaxUnread = 1u << 20;  // bytes of answers: one large one at a time
+
 std::string dump(const Json& json) {
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
@@ -77,6 +79,8 @@ void Loop::take_request(const transport::Incoming& incoming, Role role, const Re
                   "\": use a client's or admin's");
     if (*needed == Role::kAdmin && role != Role::kAdmin)
       throw Error("\"" + request.verb + "\" needs an admin's key");
+    if (outbox_[incoming.route].bytes + server_.unread(incoming.route) > kMaxUnread)
+      throw Error("the answers before this one have not been read yet: ask again once they are");
     std::string json = answer(incoming, request);
     if (!json.empty()) send(incoming.route, reply_to(request.number, std::move(json)));
   } catch (const Error& error) {

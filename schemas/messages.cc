@@ -5,6 +5,7 @@
 
 #include "schemas/cbor.h"
 #include "schemas/error.h"
+#include "schemas/printable.h"
 
 namespace headcount {
 namespace {
@@ -63,6 +64,14 @@ E get_enum(Reader& r, E last) {
 
 std::string text(Reader& r) { return std::string(r.text()); }
 
+// A name: shown in lists and logs as it is.
+std::string name(Reader& r, size_t max_bytes) {
+  const std::string_view found = r.text();
+  if (found.size() > max_bytes) r.fail("a name that is too long");
+  if (printable(found, 4 * max_bytes) != found) r.fail("a name with control characters");
+  return std::string(found);
+}
+
 uint64_t listed(Reader& r) {
   const uint64_t n = r.array();
   if (n > kMaxListed) r.fail("a list that is too long");
@@ -82,14 +91,16 @@ void put(Writer& w, const std::vector<RunnerInfo>& runners) {
 RunnerInfo get_runner(Reader& r) {
   r.array_of(3);
   RunnerInfo runner;
-  runner.device = text(r);
-  runner.tag = text(r);
+  runner.device = name(r, kMaxDeviceBytes);
+  runner.tag = name(r, kMaxTagBytes);
   runner.memory_bytes = r.integer();
   if (runner.memory_bytes < 0) r.fail("a runner with less than no memory");
   return runner;
 }
 std::vector<RunnerInfo> get_runners(Reader& r) {
-  std::vector<RunnerInfo> runners(listed(r));
+  const uint64_t n = listed(r);
+  if (n > kMaxRunners) r.fail("more runners than a worker has");
+  std::vector<RunnerInfo> runners(n);
   for (auto& runner : runners) runner = get_runner(r);
   return runners;
 }
@@ -130,9 +141,9 @@ void put(Out& o, const Hello& m) {
 void get(In& i, Hello& m) {
   auto& r = i.header;
   r.array_of(5);
-  m.version = text(r);
+  m.version = name(r, kMaxVersionBytes);
   m.incarnation = r.natural();
-  m.host = text(r);
+  m.host = name(r, kMaxHostBytes);
   m.runners = get_runners(r);
   m.held = get_held(r);
 }
@@ -170,8 +181,8 @@ void get(In& i, ShardDone& m) {
   r.array_of(7);
   m.key = get_digest(r);
   m.attempt = r.integer();
-  m.tag = text(r);
-  m.device = text(r);
+  m.tag = name(r, kMaxTagBytes);
+  m.device = name(r, kMaxDeviceBytes);
   m.hash = get_digest(r);
   m.seconds = r.finite();
   m.result = i.frame();
@@ -192,8 +203,8 @@ void get(In& i, ShardFailed& m) {
   m.key = get_digest(r);
   m.attempt = r.integer();
   m.cause = get_enum(r, Cause::kModelRefused);
-  m.message = text(r);
-  m.device = text(r);
+  m.message = printable_lines(r.text(), kMaxFailureBytes);
+  m.device = name(r, kMaxDeviceBytes);
 }
 
 void put(Out& o, const GiveBack& m) {

@@ -21,6 +21,11 @@ constexpr int64_t kProtocolVersion = 2;
 inline constexpr std::string_view kAnyTag = "any", kNoopTag = "noop";
 constexpr size_t kMaxHeaderBytes = 4 << 20;
 constexpr size_t kMaxFrameBytes = 256u << 20;
+/// What a worker may say of itself, in bytes of text without control characters; and how many
+/// runners it may have.
+constexpr size_t kMaxHostBytes = 256, kMaxVersionBytes = 64, kMaxDeviceBytes = 64,
+                 kMaxTagBytes = 512, kMaxRunners = 4096;
+constexpr size_t kMaxFailureBytes = 64 << 10;  // of ShardFailed::message; more is cut
 
 /// Where a shard a worker holds stands.
 enum class HeldState { kQueued, kRunning, kDone };

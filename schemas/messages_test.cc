@@ -1,5 +1,6 @@
 #include "schemas/messages.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <random>
@@ -129,6 +130,37 @@ TEST(Messages, AnotherProtocolVersionIsNamedButItsRefusalIsRead) {
   Packet refused = encode({Refused{"too old"}});
   refused.header[1] = kProtocolVersion + 1;
   EXPECT_EQ(decode(refused.header, {}), std::vector<Message>{Refused{"too old"}});
+}
+
+TEST(Messages, AWorkerWhoseNamesAreTooLongOrNoneIsRefused) {
+  const auto refusal = [](const Hello& hello) {
+    try {
+      decode(encode({hello}).header, {});
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  Hello hello{.version = "1", .incarnation = 1, .host = "node-1", .runners = {}, .held = {}};
+  EXPECT_EQ(refusal(hello), "");
+  hello.host = std::string(kMaxHostBytes + 1, 'h');
+  EXPECT_THAT(refusal(hello), testing::HasSubstr("too long"));
+  hello.host = "node\n2026-11-21T00:00:00.000Z coordinator stops";
+  EXPECT_THAT(refusal(hello), testing::HasSubstr("control characters"));
+  hello.host = "node-1";
+  hello.runners = {{.device = "cpu", .tag = std::string(kMaxTagBytes + 1, 't')}};
+  EXPECT_THAT(refusal(hello), testing::HasSubstr("too long"));
+  hello.runners.assign(kMaxRunners + 1, {.device = "cpu", .tag = "t"});
+  EXPECT_THAT(refusal(hello), testing::HasSubstr("more runners"));
+}
+
+TEST(Messages, AFailuresTextIsCutAndMovesNoCursor) {
+  ShardFailed failed;
+  failed.message = "it died\n\x1b[2Jof it" + std::string(1 << 20, 'x');
+  const auto back = decode(encode({failed}).header, {});
+  const std::string& text = std::get<ShardFailed>(back.at(0)).message;
+  EXPECT_EQ(text.substr(0, 19), "it died\n\\x1b[2Jof i");
+  EXPECT_LT(text.size(), kMaxFailureBytes + 100);
 }
 
 }  // namespace

@@ -276,7 +276,11 @@ std::vector<std::pair<ShardKey, std::string>> Store::evidence(StageId stage) con
 }
 
 void Store::alarm(const std::string& text) {
-  impl_->writing("INSERT INTO alarm (text, at_ms) VALUES (?, ?)")
+  impl_
+      ->writing(
+          "INSERT INTO alarm (text, at_ms) SELECT ?1, ?2 WHERE NOT EXISTS (SELECT 1 FROM alarm "
+          "WHERE "
+          "text = ?1)")
       ->bind_text(text)
       .bind(now_ms())
       .run();

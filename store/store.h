@@ -164,6 +164,7 @@ class Store {
   void release_quarantine(const ShardKey& key);
   std::vector<int64_t> quarantined(StageId stage) const;  // indices, ascending
   std::vector<std::pair<ShardKey, std::string>> evidence(StageId stage) const;
+  /// Kept once, however often it is said.
   void alarm(const std::string& text);
   std::vector<std::string> alarms() const;
   /// What views and alarms call the worker of that public key.

@@ -161,7 +161,8 @@ void Machine::shard_done(const WorkerMessage& event, ShardDone message) {
   }
   if (attempts.empty()) {
     act(Alarm{"worker " + event.worker + " sent a result of shard " + to_hex(key) + " under tag " +
-              tag + ", which it was never granted"});
+                  tag + ", which it was never granted",
+              event.worker});
     refuse_result(event, message, "it names the tag " + tag + ", which it was not granted for");
     return;
   }

@@ -208,6 +208,7 @@ struct Forgive {
 /// Something no healthy cluster does; kept in the alarms table.
 struct Alarm {
   std::string message;
+  WorkerKey worker = {};  // whose doing it is
 };
 
 // Sends: after the commit.
