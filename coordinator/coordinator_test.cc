@@ -270,7 +270,7 @@ TEST_F(CoordinatorTest, AWorkerThatCausesAlarmsWithoutEndFillsNeitherDiskNorMemo
   RawPeer hostile(key("hostile"));
   hostile.say(Hello{.version = kVersion, .incarnation = 1, .host = "h", .runners = {}, .held = {}});
   const std::string result = encode(Result{.arrays = {NamedArray{"noop", {}, {0.0}}}});
-  for (int i = 0; i < 20'000; ++i) {
+  for (int i = 0; i < 10'000; ++i) {
     hostile.say(ShardDone{.key = sha256("shard " + std::to_string(i)),
                           .attempt = 1,
                           .tag = std::string(kNoopTag),

@@ -180,10 +180,11 @@ Recorded Store::record(const ResultRow& row, std::string_view encoded_result) {
       auto named = impl_->prepared("SELECT name FROM worker WHERE id = ?");
       named->bind(worker).step();
       const std::string second = named->text(0).empty() ? row.worker : named->text(0);
+      // Without its hash: however many others a worker sends, they are one alarm.
       alarm("shard " + short_hex(row.key) + " under tag " + row.tag + ": worker " + first +
-            " computed " + short_hex(hash) + ", worker " + second + " computed " +
-            short_hex(row.hash) +
-            " (the first is kept): one of the two machines does not compute what its tag says");
+            " computed " + short_hex(hash) + ", worker " + second +
+            " something else (the first is kept): one of the two machines does not compute what "
+            "its tag says");
       return Recorded::kDiffers;
     }
   }

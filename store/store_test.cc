@@ -128,6 +128,20 @@ TEST(Store, AnotherHashIsAnAlarmNamingBothWorkers) {
   EXPECT_THAT(store.alarms()[0], HasSubstr("worker node-2"));
 }
 
+TEST(Store, AWorkerThatSendsOneResultAfterAnotherCausesOneAlarm) {
+  Store store = Store::in_memory();
+  plan(store, 1);
+  const std::string one = encoded(1);
+  store.transaction([&] {
+    store.record(row_of(0, one), one);
+    for (int i = 2; i < 20; ++i) {
+      const std::string other = encoded(i);
+      EXPECT_EQ(store.record(row_of(0, other, "V"), other), Recorded::kDiffers);
+    }
+  });
+  EXPECT_EQ(store.alarms().size(), 1u);
+}
+
 TEST(Store, CountsAStageByItsTags) {
   Store store = Store::in_memory();
   const StageId any = plan(store, 2, "any");
