@@ -113,6 +113,9 @@ std::string info_text(const Json& info) {
   for (const auto& [state, n] : by_state.items()) {
     sweeps += (sweeps.empty() ? "" : ", ") + std::to_string(n.get<int64_t>()) + " " + state;
   }
+  std::string reading;
+  for (const Json& one : info.value("reading", Json::array()))
+    reading += "reading  " + one.value("file", "") + ": " + one.value("doing", "") + "\n";
   return "coordinator " + text("version") + " at " + text("address") + ", pid " +
          std::to_string(count("pid")) + ", up " + duration_text(info.value("uptime_s", 0.0)) +
          "\nstate    " + text("state") + "\nlog      " + text("log") + "\nworkers  " +
@@ -123,7 +126,8 @@ std::string info_text(const Json& info) {
               : "keys     cannot be read, and stay as they were: " + text("key_trouble") + "\n") +
          (count("shut_out") == 0 ? ""
                                  : "refused  " + grouped(count("shut_out")) +
-                                       " new connections: too many files are open\n");
+                                       " new connections: too many files are open\n") +
+         reading;
 }
 
 int info(const Session& session) {

@@ -1,6 +1,7 @@
 #include "coordinator/campaign.h"
 
 #include <algorithm>
+#include <tuple>
 
 namespace headcount::coordinator {
 namespace {
@@ -57,6 +58,17 @@ std::string model_path_of(const LiveSweep& sweep, const LiveStage& stage, int64_
 
 std::string tag_of(const LiveSweep& sweep, const LiveStage& stage, int64_t i) {
   return sweep.plan ? point_of(sweep, stage, i).model->tag : std::string(kNoopTag);
+}
+
+bool is_gpu(const std::string& tag) { return tag.rfind("cuda-", 0) == 0; }
+
+const TagView& of_most_capacity(std::span<const TagView> tags) {
+  const auto worth = [](const TagView& one) {
+    const bool gpu = is_gpu(one.tag);
+    return std::tuple(gpu, gpu ? one.capacity_bytes : one.n_runners, -one.since);
+  };
+  return *std::max_element(tags.begin(), tags.end(),
+                           [&](const auto& a, const auto& b) { return worth(a) < worth(b); });
 }
 
 std::vector<ArrayPlan> arrays_of(const Shard& shard) {

@@ -5,6 +5,7 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -45,6 +46,7 @@ struct LiveSweep {
   std::string name;
   bool paused = false;
   bool bound = false;                      // its models have their tags, on disk
+  bool sought = false;                     // on record, whole, as of an equal sweep
   std::optional<experiments::Sweep> plan;  // absent: `bench dispatch`, whose shards are noops
   std::vector<LiveStage> stages;
 };
@@ -57,6 +59,12 @@ std::string model_path_of(const LiveSweep& sweep, const LiveStage& stage, int64_
 std::string tag_of(const LiveSweep& sweep, const LiveStage& stage, int64_t i);
 /// The arrays that shard must yield.
 std::vector<ArrayPlan> arrays_of(const Shard& shard);
+
+/// Tags of GPUs start so: worker/runner/tag.h.
+bool is_gpu(const std::string& tag);
+/// The one that can compute most: GPUs before CPUs, those by runners x nominal memory, these by
+/// runners; of equal ones the one that was there first. `tags` is not empty.
+const TagView& of_most_capacity(std::span<const TagView> tags);
 
 /// Shard i of the noop sweep `sweep`: nothing to compute, one stored row.
 Shard noop_shard(store::SweepId sweep, int64_t i);

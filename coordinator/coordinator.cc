@@ -124,7 +124,8 @@ void write_information(const CoordinatorOptions& options, const std::string& add
     throw Error(path + " cannot be written: " + std::strerror(errno));
 }
 
-void run(CoordinatorOptions options, Log& log) {
+/// False where a reader of files is left that does not come back.
+bool run(CoordinatorOptions options, Log& log) {
   transport::raise_file_limit();
   store::Store store = store::Store::open(options.state);
   transport::AllowList allowed(options.state);
@@ -152,6 +153,7 @@ void run(CoordinatorOptions options, Log& log) {
   service.stopping();
   unlink(information_path(options.state).c_str());
   log.line("coordinator stops");
+  return loop.close();
 }
 
 }  // namespace
@@ -162,7 +164,10 @@ int coordinator_main(const CoordinatorOptions& options) {
     std::filesystem::create_directories(options.state, ignored);
     Log log(options.state + "/coordinator.log");
     try {
-      run(options, log);
+      if (!run(options, log)) {
+        std::fflush(nullptr);
+        _exit(0);  // nothing waits for a mount that is dead
+      }
     } catch (const Error& error) {
       log.line(std::string("stops: ") + error.what());
       throw;

@@ -95,11 +95,13 @@ inline Result computed(const Shard& shard) {
 class Worker {
  public:
   Worker(const transport::KeyFile& key, std::optional<Cause> fail = {},
-         const std::string& version = kVersion, int64_t memory_bytes = 0)
+         const std::string& version = kVersion, int64_t memory_bytes = 0,
+         const std::string& tag = "T")
       : client_(key, {.reconnect_ms = 50}),
         fail_(fail),
         version_(version),
         memory_bytes_(memory_bytes),
+        tag_(tag),
         thread_([this] { work(); }) {}
   ~Worker() {
     stop_ = true;
@@ -118,7 +120,7 @@ class Worker {
     while (!stop_) {
       client_.wait(20);
       const auto link = client_.link();
-      const std::vector<RunnerInfo> runners = {{"cpu", "T", memory_bytes_}};
+      const std::vector<RunnerInfo> runners = {{"cpu", tag_, memory_bytes_}};
       if (link.connected && link.n_connected != greeted &&
           client_.send({Hello{version_, 1, "host", runners, {}}}))
         greeted = link.n_connected;
@@ -160,7 +162,7 @@ class Worker {
       }
       const std::string bytes = encode(computed(decode_shard(grant->shard)));
       ShardDone done{
-          grant->key, grant->attempt, grant->tag == kNoopTag ? std::string(kNoopTag) : "T",
+          grant->key, grant->attempt, grant->tag == kNoopTag ? std::string(kNoopTag) : tag_,
           "cpu",      sha256(bytes),  0.001,
           bytes};
       unacknowledged_[grant->key] = done;
@@ -172,6 +174,7 @@ class Worker {
   std::optional<Cause> fail_;
   std::string version_;
   int64_t memory_bytes_;
+  std::string tag_;
   std::atomic<bool> stop_ = false;
   mutable std::mutex mutex_;
   std::string refused_;
@@ -199,6 +202,7 @@ class CoordinatorTest : public testing::Test {
       options.state = state;
       options.root = files().root();
       options.heartbeat_ms = 200;
+      options.read_again_ms = 300;
       _exit(coordinator_main(options));
     }
     for (int i = 0; i < 1000 && !find_running(state); ++i)

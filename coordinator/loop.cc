@@ -74,9 +74,7 @@ Loop::Loop(const CoordinatorOptions& options, store::Store& store, transport::Se
       allowed_(allowed),
       log_(log),
       records_(store),
-      scheduler_(settings_of(options), records_) {
-  restore();
-}
+      scheduler_(settings_of(options), records_) {}
 
 Millis Loop::now() const {
   return 1 + std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -100,6 +98,7 @@ void Loop::turn(int stop_fd) {
   auto commits_from = before;
   const int64_t n_commits = store_.n_commits();
   store_.transaction([&] {
+    if (!std::exchange(started_reading_, true)) restore();
     const Millis until = now() + kTurnMs;
     while (auto incoming = server_.receive()) {
       take(std::move(*incoming));
@@ -119,7 +118,7 @@ void Loop::turn(int stop_fd) {
       stop_stage(*sweep, *stage, not_as_planned(store_, sweep->id));
       end_if_over(*sweep);
     }
-    if (restored_) advance();
+    advance();
     if (now() - ticked_at_ >= kTickMs) tick();
     commits_from = Clock::now();
   });
@@ -132,7 +131,7 @@ void Loop::turn(int stop_fd) {
 
 void Loop::tick() {
   ticked_at_ = now();
-  if (restored_) step(Tick{});
+  step(Tick{});
   if (now() - sampled_at_ < 1000) return;
   sampled_at_ = now();
   for (auto& [id, sweep] : live_) {
@@ -203,7 +202,7 @@ void Loop::take(transport::Incoming incoming) {
            Refused{"the key " + key.name + " is for a " + to_string(key.role) +
                    ": a worker needs one of its own (`headcount key create worker`)"});
       return;
-    } else if (restored_) {
+    } else {
       if (std::holds_alternative<Hello>(message)) {
         store_.name_worker(incoming.peer, key.name);
         log_.line("worker " + key.name + " says hello from " + std::get<Hello>(message).host);
@@ -215,6 +214,10 @@ void Loop::take(transport::Incoming incoming) {
 
 void Loop::take_worker_message(const transport::Incoming& incoming, Message message) {
   heard_.insert(incoming.peer);
+  // What an unread sweep has lent is not the scheduler's to judge yet.
+  const auto awaited = [this](const Held& held) { return awaited_.contains(held.key); };
+  if (auto* hello = std::get_if<Hello>(&message)) std::erase_if(hello->held, awaited);
+  if (auto* beat = std::get_if<Heartbeat>(&message)) std::erase_if(beat->held, awaited);
   std::string defect;
   if (const auto* done = std::get_if<ShardDone>(&message)) {
     const auto found = defect_of(*done);
@@ -280,6 +283,7 @@ void Loop::perform(std::vector<Action> actions) {
             store_.set_meta(arrays_meta(ended->key), text_of(*arrays));
         }
         granted_.erase(ended->key);
+        forget_awaited(*ended);
         if (!ended->message.empty())
           log_.line("shard " + to_hex(ended->key) + " attempt " + std::to_string(ended->attempt) +
                     ": " + std::string(to_string(ended->outcome)) + ": " + ended->message);

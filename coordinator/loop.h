@@ -2,7 +2,7 @@
 // slice, all in one transaction; commit; then send. Nothing is decided here that the scheduler can
 // decide. Everything of this class runs on one thread.
 //   loop.cc: turns, workers' messages, actions, sends    stages.cc: planning, opening, ending
-//   stages    requests.cc: clients' verbs
+//   stages    reading.cc: sweeps whose files are read    requests.cc: clients' verbs
 #pragma once
 
 #include <chrono>
@@ -30,8 +30,8 @@ namespace headcount::coordinator {
 
 class Loop {
  public:
-  /// Everything passed outlives the loop. Starts reading the specs of unfinished sweeps; workers
-  /// are answered once those are open again.
+  /// Everything passed outlives the loop. Its first turn begins to read the specs of unfinished
+  /// sweeps, each of which goes on once that is done.
   Loop(const CoordinatorOptions& options, store::Store& store, transport::Server& server,
        transport::AllowList& allowed, Log& log);
   Loop(const Loop&) = delete;
@@ -41,18 +41,28 @@ class Loop {
   void turn(int stop_fd);
   /// "coordinator.stop" was asked.
   bool stopping() const { return stopping_; }
-  /// Every unfinished sweep of the database goes on.
+  /// Every unfinished sweep of the database goes on, or says why it waits.
   bool restored() const { return restored_; }
+  /// After the last turn: gives up what is being read. False where a reader does not come back: the
+  /// process must end without waiting for it.
+  bool close() { return planner_.stop(); }
 
  private:
   struct Submission {
-    std::string peer, route;  // whom to answer; empty: a sweep of the database going on
+    std::string route;  // whom to answer; empty: a sweep of the database going on
     uint64_t request = 0;
     PlanJob job;
     bool continue_equal = false;
     bool confined = false;  // submitted by another key than the local admin's
     store::SweepId resumes = 0;
-    bool restores = false;  // resumes it at the start of this process
+    store::SweepId results_of = 0;  // asked for, and of which stage ("": all)
+    std::string stage = {};
+  };
+  /// An unfinished sweep of the database whose files are not read yet.
+  struct Unread {
+    uint64_t job = 0;      // in hand; 0: it waits
+    std::string why = {};  // they could not be read last time
+    Millis again_at = 0;
   };
   struct WorkerTotals {
     int64_t done = 0;
@@ -76,14 +86,11 @@ class Loop {
   Millis now() const;
 
   // stages.cc
-  experiments::AllowedPaths allowed_paths(bool confined) const;
-  PlanJob job_of(const store::SweepRow& row);
-  void restore();
   void admit(store::SweepId id, std::optional<experiments::Sweep> plan);
-  void take_planned();
-  void submitted(const Submission& submission, PlanDone done);
   void advance();
   bool bind(LiveSweep& sweep);
+  bool bind_as_before(LiveSweep& sweep);
+  bool is_whole(const store::StageRow& stage) const;
   bool waits(const ModelSpec& model, const std::vector<TagView>& connected) const;
   std::string tag_for(const experiments::Sweep& plan, const ModelSpec& model,
                       const std::vector<TagView>& connected) const;
@@ -102,6 +109,21 @@ class Loop {
   std::pair<LiveSweep*, LiveStage*> live_stage(StageId id);
   store::StageCounts counts(const store::StageRow& row) const;
 
+  // reading.cc
+  experiments::AllowedPaths allowed_paths(bool confined) const;
+  PlanJob job_of(const store::SweepRow& row);
+  void restore();
+  void read_again(const store::SweepRow& row);
+  void start(Submission submission);
+  void take_planned();
+  void resumed(store::SweepId id, PlanDone done);
+  std::string unread_text(store::SweepId id) const;
+  std::vector<Restored::Attempt> awaited_of(StageId stage);
+  void release_awaited();
+  void forget_awaited(const EndAttempt& ended);
+  void submitted(const Submission& submission, PlanDone done);
+  void answer_results(const Submission& submission, PlanDone done);
+
   // requests.cc
   void take_request(const transport::Incoming& incoming, transport::Role role,
                     const Request& request);
@@ -115,7 +137,9 @@ class Loop {
   void pause(store::SweepId id, bool paused);
   void retry(store::SweepId id);
   void reopen(LiveSweep* sweep, const store::StageRow& row, bool reads);
-  std::string results(const std::string& id, const std::string& stage);
+  std::string results(const transport::Incoming& incoming,
+                      const Request& request);  // "": answered later
+  std::vector<std::string> unable_workers(const LiveSweep& sweep) const;
   std::string create_key(const Request& request);
   std::string bench(int64_t n_shards);
 
@@ -134,8 +158,10 @@ class Loop {
   std::map<StageId, store::SweepId> sweep_of_;  // of live stages
   std::map<uint64_t, Submission> submissions_;  // by job number
   uint64_t n_jobs_ = 0;
-  size_t n_to_restore_ = 0;
-  bool restored_ = false, stopping_ = false;
+  std::map<store::SweepId, Unread> unread_;
+  /// Leases on disk that an unread sweep may want.
+  std::map<ShardKey, std::vector<Restored::Attempt>> awaited_;
+  bool started_reading_ = false, restored_ = false, stopping_ = false;
 
   // Of a turn, in order: sent after its commit, notices handled in the next transaction.
   std::vector<Action> grants_;

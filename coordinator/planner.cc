@@ -1,79 +1,150 @@
 #include "coordinator/planner.h"
 
+#include <malloc.h>
+
+#include <chrono>
 #include <condition_variable>
 #include <deque>
+#include <list>
 #include <mutex>
 #include <thread>
 
 #include "coordinator/view.h"
+#include "schemas/error.h"
 
 namespace headcount::coordinator {
+namespace {
 
-struct Planner::Impl {
+using Clock = std::chrono::steady_clock;
+
+constexpr auto kPatience = std::chrono::milliseconds(500);  // with the readers there are
+constexpr auto kFarewell = std::chrono::seconds(2);         // for readers to come back at the end
+constexpr size_t kMaxReaders = 8;
+
+/// A job in hand.
+struct Reading {
+  uint64_t number = 0;
+  Clock::time_point since = {};
+  std::string doing = {};
+};
+
+}  // namespace
+
+PlanReader read_files() {
+  const auto shared = std::make_shared<datasets::SharedDatasets>();
+  return [shared](const PlanJob& job, const experiments::Tell& tell) {
+    PlanDone done{.number = job.number, .prepared = {}, .files = {}, .error = {}};
+    done.prepared =
+        experiments::prepare(job.text, job.file, job.root,
+                             {.allowed = job.allowed, .tell = tell, .shared = shared.get()});
+    if (done.prepared.sweep) done.files = files_digest(*done.prepared.sweep);
+    return done;
+  };
+}
+
+struct Planner::Impl : std::enable_shared_from_this<Planner::Impl> {
+  explicit Impl(PlanReader read_job) : reader(std::move(read_job)) {}
+
+  /// With `mutex` held.
+  void add_reader() {
+    ++n_readers;
+    std::thread([self = shared_from_this()] { self->work(); }).detach();
+  }
+
   void work() {
     std::unique_lock lock(mutex);
     for (;;) {
       wake.wait(lock, [this] { return stopping || !jobs.empty(); });
-      if (stopping) return;
+      if (stopping) break;
       const PlanJob job = std::move(jobs.front());
       jobs.pop_front();
+      const auto at = in_hand.insert(in_hand.end(), {.number = job.number, .since = Clock::now()});
       lock.unlock();
-      PlanDone result{.number = job.number, .prepared = {}, .files = {}, .error = {}};
-      {
-        const std::lock_guard reading(files);
-        try {
-          result.prepared = experiments::prepare(job.text, job.file, job.root, job.allowed);
-          if (result.prepared.sweep) result.files = files_digest(*result.prepared.sweep);
-        } catch (const std::exception& error) {
-          result.error = error.what();
-        }
-      }
+      PlanDone result = read(job, *at);
       lock.lock();
+      in_hand.erase(at);
       done.push_back(std::move(result));
     }
+    --n_readers;
+    left.notify_all();
   }
 
+  PlanDone read(const PlanJob& job, Reading& reading) {
+    const auto tell = [&](const std::string& doing) {
+      const std::lock_guard lock(mutex);
+      if (stopping) throw Error("the coordinator stops");
+      reading.doing = doing;
+    };
+    PlanDone result;
+    try {
+      result = reader(job, tell);
+    } catch (const std::bad_alloc&) {
+      result.error = "there is not memory enough for the models' and datasets' descriptions";
+    } catch (const std::exception& error) {
+      result.error = error.what();
+    }
+    result.number = job.number;
+    malloc_trim(0);  // reading takes several times what is kept of it
+    return result;
+  }
+
+  PlanReader reader;
   std::mutex mutex;  // of everything below
-  std::condition_variable wake;
+  std::condition_variable wake, left;
   std::deque<PlanJob> jobs;
+  std::list<Reading> in_hand;  // their order: who began first
   std::deque<PlanDone> done;
+  size_t n_readers = 0;
   bool stopping = false;
-  std::mutex files;  // held while models and datasets are read
-  std::thread thread;
 };
 
-Planner::Planner() : impl_(std::make_unique<Impl>()) {
-  impl_->thread = std::thread([impl = impl_.get()] { impl->work(); });
-}
+Planner::Planner(PlanReader reader) : impl_(std::make_shared<Impl>(std::move(reader))) {}
 
-Planner::~Planner() {
-  {
-    const std::lock_guard lock(impl_->mutex);
-    impl_->stopping = true;
-  }
-  impl_->wake.notify_one();
-  impl_->thread.join();
-}
+Planner::~Planner() { stop(); }
 
 void Planner::start(PlanJob job) {
   {
     const std::lock_guard lock(impl_->mutex);
     impl_->jobs.push_back(std::move(job));
+    if (impl_->n_readers == 0) impl_->add_reader();
   }
   impl_->wake.notify_one();
 }
 
 std::optional<PlanDone> Planner::take() {
   const std::lock_guard lock(impl_->mutex);
+  const auto& in_hand = impl_->in_hand;
+  if (!impl_->jobs.empty() && in_hand.size() == impl_->n_readers &&
+      impl_->n_readers < kMaxReaders && Clock::now() - in_hand.back().since > kPatience)
+    impl_->add_reader();
   if (impl_->done.empty()) return std::nullopt;
   PlanDone result = std::move(impl_->done.front());
   impl_->done.pop_front();
   return result;
 }
 
-void Planner::apart(const std::function<void()>& body) {
-  const std::lock_guard reading(impl_->files);
-  body();
+std::string Planner::doing(uint64_t number) const {
+  const std::lock_guard lock(impl_->mutex);
+  for (const auto& reading : impl_->in_hand) {
+    if (reading.number != number) continue;
+    const auto seconds =
+        std::chrono::duration_cast<std::chrono::seconds>(Clock::now() - reading.since).count();
+    return "reading " + (reading.doing.empty() ? "its files" : reading.doing) + ", for " +
+           std::to_string(seconds) + " s";
+  }
+  size_t n_before = impl_->in_hand.size();
+  for (const auto& job : impl_->jobs) {
+    if (job.number == number) return std::to_string(n_before) + " others are read first";
+    ++n_before;
+  }
+  return "";
+}
+
+bool Planner::stop() {
+  std::unique_lock lock(impl_->mutex);
+  impl_->stopping = true;
+  impl_->wake.notify_all();
+  return impl_->left.wait_for(lock, kFarewell, [this] { return impl_->n_readers == 0; });
 }
 
 }  // namespace headcount::coordinator

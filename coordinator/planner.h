@@ -1,5 +1,7 @@
-// The thread "planner": reads specs, models and datasets, which may take minutes, while the loop
-// goes on. One job at a time, in order.
+// The threads "planner": they read specs, models and datasets, which may take minutes or never end,
+// while the loop goes on. Jobs in, results out, in whatever order they are ready. One thread reads;
+// where it has been at one job for longer than a moment, a further one takes the next, so that
+// neither a large model nor a dead mount keeps other sweeps waiting.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +16,7 @@ namespace headcount::coordinator {
 
 struct PlanJob {
   uint64_t number = 0;  // the caller's
-  std::string text, file, root;
+  std::string text = {}, file = {}, root = {};
   experiments::AllowedPaths allowed = {};
 };
 
@@ -25,21 +27,32 @@ struct PlanDone {
   std::string error;  // one sentence where reading failed in a way that is no Problem of the spec
 };
 
+/// Does one job on a thread of the planner; throws what it likes. Tells what it is doing.
+using PlanReader = std::function<PlanDone(const PlanJob& job, const experiments::Tell& tell)>;
+
+/// experiments::prepare and the digest of what it read.
+PlanReader read_files();
+
+/// Used by one thread.
 class Planner {
  public:
-  Planner();
+  explicit Planner(PlanReader reader = read_files());
   Planner(const Planner&) = delete;
-  ~Planner();  // waits for the job in hand
+  ~Planner();  // stops
 
   void start(PlanJob job);
-  /// A finished job, or nothing.
+  /// A finished job, or nothing. To be asked often: it is also when a further reader starts.
   std::optional<PlanDone> take();
-  /// Runs `body`, which reads models itself, while no job is in hand.
-  void apart(const std::function<void()>& body);
+  /// What becomes of a job: "reading model big: 4.1 of 16.0 GB", "3 others are read first" ...; ""
+  /// where there is no such job.
+  std::string doing(uint64_t number) const;
+  /// Gives up all jobs; false where a reader did not come back within a moment. It is left to
+  /// itself then, and the process must end without waiting for it.
+  bool stop();
 
  private:
   struct Impl;
-  std::unique_ptr<Impl> impl_;
+  std::shared_ptr<Impl> impl_;  // shared with readers that never come back
 };
 
 }  // namespace headcount::coordinator

@@ -107,8 +107,7 @@ std::string Loop::answer(const transport::Incoming& incoming, const Request& req
                       .root = get_or<std::string>(request.fields, "root", options_.root),
                       .allowed = allowed_paths(submission.confined)};
     submission.continue_equal = get_or<bool>(request.fields, "continue", false);
-    planner_.start(submission.job);
-    submissions_.emplace(n_jobs_, std::move(submission));
+    start(std::move(submission));
     return "";
   }
   if (verb == "sweep.list")
@@ -117,11 +116,13 @@ std::string Loop::answer(const transport::Incoming& incoming, const Request& req
   if (verb == "sweep.explain") {
     const auto id = find_sweep(store_, text("id")).id;
     auto lines = explain(store_, id);
+    if (const auto unread = unread_text(id); !unread.empty()) lines.push_back(unread);
     if (LiveSweep* sweep = live_sweep(id)) {
       if (!sweep->bound)
         lines.push_back(
-            "no worker with a runner is connected yet: the sweep is bound to the first one's "
-            "numerics tag");
+            "no worker with a runner is connected yet: the sweep is bound to the numerics tag of "
+            "those that are, of the largest capacity");
+      for (auto& line : unable_workers(*sweep)) lines.push_back(std::move(line));
       for (const auto& stage : sweep->stages) {
         if (stage.phase != Phase::kOpen) continue;
         for (const auto& line : scheduler_.explain(stage.id))
@@ -131,8 +132,7 @@ std::string Loop::answer(const transport::Incoming& incoming, const Request& req
     return dump({{"lines", lines}});
   }
   if (verb.rfind("sweep.", 0) == 0) return change_sweep(verb, text("id"));
-  if (verb == "results")
-    return results(text("id"), get_or<std::string>(request.fields, "stage", ""));
+  if (verb == "results") return results(incoming, request);
   if (verb == "worker.list") return workers_json();
   if (verb == "worker.drain") {
     const std::string name = text("name");
@@ -166,6 +166,9 @@ std::string Loop::answer(const transport::Incoming& incoming, const Request& req
 std::string Loop::info_json() const {
   Json sweeps = Json::object();
   for (const auto& sweep : store_.sweeps()) sweeps[sweep.state] = sweeps.value(sweep.state, 0) + 1;
+  Json reading = Json::array();
+  for (const auto& [number, submission] : submissions_)
+    reading.push_back({{"file", submission.job.file}, {"doing", planner_.doing(number)}});
   int64_t unfinished = 0, connected = 0;
   for (const auto& stage : scheduler_.stages())
     unfinished += stage.n_shards - stage.n_done - stage.n_quarantined;
@@ -175,6 +178,7 @@ std::string Loop::info_json() const {
                {"address", server_.address()},
                {"state", options_.state},
                {"restored", restored_},
+               {"reading", reading},
                {"workers", connected},
                {"sweeps", sweeps},
                {"results", store_.n_results()},
@@ -218,9 +222,12 @@ std::string Loop::workers_json() const {
 std::string Loop::status(store::SweepId id) const {
   Json json = Json::parse(status_json(store_, id, [this](const auto& row) { return counts(row); }));
   const auto sweep = live_.find(id);
+  const std::string unread = unread_text(id);
   for (auto& stage : json["stages"]) {
     stage["rate"] = 0.0;
     stage["time_left_s"] = nullptr;
+    if (!unread.empty() && (stage["state"] == "open" || stage["state"] == "waiting"))
+      stage["reason"] = unread;
     if (sweep == live_.end()) continue;
     for (const auto& live : sweep->second.stages) {
       if (live.id != stage["id"].get<StageId>()) continue;
@@ -252,8 +259,6 @@ std::string Loop::change_sweep(const std::string& verb, const std::string& text)
     return id_json(row.id, store_.sweep(row.id)->state);
   }
   if (over) throw Error("sweep " + std::to_string(row.id) + " is " + row.state + " already");
-  if (live_sweep(row.id) == nullptr)
-    throw Error("sweep " + std::to_string(row.id) + " is still being read: try again in a moment");
   if (verb == "sweep.cancel") cancel(row.id);
   if (verb == "sweep.pause") pause(row.id, true);
   if (verb == "sweep.resume") pause(row.id, false);
@@ -261,23 +266,27 @@ std::string Loop::change_sweep(const std::string& verb, const std::string& text)
 }
 
 void Loop::cancel(store::SweepId id) {
-  LiveSweep& sweep = live_.at(id);
-  for (auto& stage : sweep.stages) {
-    if (stage.phase == Phase::kOpen) step(StageClosed{stage.id});
-    if (stage.phase != Phase::kEnded) set_stage(stage, "cancelled", "");
-    sweep_of_.erase(stage.id);
+  for (const auto& row : store_.stages(id)) {
+    const auto [sweep, stage] = live_stage(row.id);
+    if (stage != nullptr && stage->phase == Phase::kOpen) step(StageClosed{row.id});
+    if (row.state == "open" || row.state == "waiting")
+      store_.set_stage_state(row.id, "cancelled", "");
+    sweep_of_.erase(row.id);
   }
   store_.set_sweep_state(id, "cancelled");
   log_.line("sweep " + std::to_string(id) + " is cancelled");
   live_.erase(id);
+  unread_.erase(id);
+  std::erase_if(submissions_, [id](const auto& one) { return one.second.resumes == id; });
+  release_awaited();
 }
 
 void Loop::pause(store::SweepId id, bool paused) {
-  LiveSweep& sweep = live_.at(id);
-  if (sweep.paused == paused) return;
-  sweep.paused = paused;
   store_.set_sweep_state(id, paused ? "paused" : "running");
-  for (const auto& stage : sweep.stages) {
+  LiveSweep* sweep = live_sweep(id);
+  if (sweep == nullptr || sweep->paused == paused) return;
+  sweep->paused = paused;
+  for (const auto& stage : sweep->stages) {
     if (stage.phase != Phase::kOpen) continue;
     if (paused) {
       step(StagePaused{stage.id});
@@ -291,8 +300,7 @@ void Loop::pause(store::SweepId id, bool paused) {
 // their tables is planned anew. Other stages under way go on as they are.
 void Loop::retry(store::SweepId id) {
   LiveSweep* sweep = live_sweep(id);
-  if (std::any_of(submissions_.begin(), submissions_.end(),
-                  [id](const auto& entry) { return entry.second.resumes == id; }))
+  if (unread_.contains(id))
     throw Error("sweep " + std::to_string(id) + " is still being read: try again in a moment");
   bool any = false;
   std::set<int> reopened;
@@ -325,16 +333,7 @@ void Loop::retry(store::SweepId id) {
   if (reopened.empty() || sweep != nullptr) return;
   store_.set_sweep_state(id, "running");
   // Whole again from the database: its specs and files are read once more.
-  const auto row = store_.sweep(id);
-  if (row->text.empty()) {
-    admit(id, std::nullopt);
-    return;
-  }
-  Submission submission;
-  submission.job = job_of(*row);
-  submission.resumes = id;
-  planner_.start(submission.job);
-  submissions_.emplace(n_jobs_, std::move(submission));
+  read_again(*store_.sweep(id));
 }
 
 // `reads`: it reads a reopened stage's table, and its shards may change with that.
@@ -355,13 +354,26 @@ void Loop::reopen(LiveSweep* sweep, const store::StageRow& row, bool reads) {
   store_.set_stage_missing(row.id, 0);
 }
 
-std::string Loop::results(const std::string& text, const std::string& stage) {
-  const auto row = find_sweep(store_, text);
+std::string Loop::results(const transport::Incoming& incoming, const Request& request) {
+  const auto row = find_sweep(store_, get<std::string>(request.fields, "id"));
+  const auto stage = get_or<std::string>(request.fields, "stage", "");
   LiveSweep* sweep = live_sweep(row.id);
   if (sweep == nullptr) {
-    std::string json;
-    planner_.apart([&] { json = to_json(tables(store_, row.id, stage)); });
-    return json;
+    const std::string unread = unread_text(row.id);
+    if (unread.empty() && needs_files(store_, row.id, stage)) {
+      Submission submission;
+      submission.route = incoming.route;
+      submission.request = request.number;
+      submission.job = job_of(row);
+      submission.results_of = row.id;
+      submission.stage = stage;
+      start(std::move(submission));
+      return "";
+    }
+    const auto found = tables(store_, row.id, stage, [] { return std::nullopt; });
+    if (found.empty() && !unread.empty())
+      throw Error("sweep " + std::to_string(row.id) + " has no finished table yet: " + unread);
+    return to_json(found);
   }
   std::vector<Table> found;
   bool named = stage.empty();
@@ -377,6 +389,30 @@ std::string Loop::results(const std::string& text, const std::string& stage) {
   }
   if (!named) throw Error("sweep " + std::to_string(row.id) + " has no stage \"" + stage + "\"");
   return to_json(found);
+}
+
+// Connected, and yet none of their runners computes for the sweep.
+std::vector<std::string> Loop::unable_workers(const LiveSweep& sweep) const {
+  std::set<std::string> bound;
+  for (const auto& binding : store_.bindings(sweep.id)) bound.insert(binding.tag);
+  if (!sweep.plan || !sweep.bound || bound.contains(std::string(kAnyTag))) return {};
+  std::string wanted;
+  for (const auto& tag : bound) wanted += (wanted.empty() ? "" : " or ") + tag;
+  std::vector<std::string> lines;
+  for (const auto& worker : scheduler_.workers()) {
+    std::set<std::string> tags;
+    for (const auto& runner : worker.runners) tags.insert(runner.tag);
+    const bool helps =
+        std::any_of(tags.begin(), tags.end(), [&](const auto& tag) { return bound.contains(tag); });
+    if (!worker.connected || tags.empty() || helps) continue;
+    const auto key = allowed_.find(worker.worker);
+    std::string offered;
+    for (const auto& tag : tags) offered += (offered.empty() ? "" : ", ") + tag;
+    lines.push_back("worker " + (key ? key->name : worker.worker) +
+                    " may not help: it computes as " + offered + ", and the sweep is bound to " +
+                    wanted);
+  }
+  return lines;
 }
 
 std::string Loop::create_key(const Request& request) {

@@ -13,7 +13,7 @@ namespace headcount::coordinator {
 // clang-format off
 //   verb              role    fields              json
 //   coordinator.info  client  -                   {"version", "pid", "address", "state", "restored",
-//                                                 "workers", "sweeps": {state: n}, "results",
+//                                                 "reading": [{"file", "doing"}], "workers", "sweeps": {state: n}, "results",
 //                                                 "records", "commits", "grant_p99_ms" (from room
 //                                                 heard to grant sent), "commit_p99_ms",
 //                                                 "unfinished", "uptime_s", "cpu_s", "rss_bytes",

@@ -1,9 +1,11 @@
-// The life of sweeps and stages: read, bound to tags, planned in slices, opened, completed, planned
+// The life of sweeps and stages: bound to tags, planned in slices, opened, completed, planned
 // again after running out of memory.
 #include <algorithm>
+#include <iterator>
 #include <set>
 
 #include "coordinator/loop.h"
+#include "experiments/trust.h"
 #include "schemas/error.h"
 
 namespace headcount::coordinator {
@@ -15,20 +17,10 @@ using Phase = LiveStage::Phase;
 constexpr auto kSliceTime = std::chrono::milliseconds(20);  // of planning in one turn
 constexpr size_t kSliceShards = 512;                        // between looks at the clock
 
-bool unfinished(const std::string& state) { return state == "running" || state == "paused"; }
-
 std::string shards_text(int64_t n) { return std::to_string(n) + (n == 1 ? " shard" : " shards"); }
-
-/// Tags of GPUs start so: worker/runner/tag.h.
-bool is_gpu(const std::string& tag) { return tag.rfind("cuda-", 0) == 0; }
 
 /// Where the nominal memory of a tag's devices is remembered, for when none is connected.
 std::string memory_meta(const std::string& tag) { return "memory of " + tag; }
-
-/// Set where the sweep's paths are confined to the directories clients may read.
-std::string confined_meta(store::SweepId id) {
-  return "sweep " + std::to_string(id) + " is confined";
-}
 
 Table noop_table(const std::string& stage, int64_t n_done) {
   return {.stage = stage,
@@ -41,40 +33,6 @@ Table noop_table(const std::string& stage, int64_t n_done) {
 }
 
 }  // namespace
-
-experiments::AllowedPaths Loop::allowed_paths(bool confined) const {
-  experiments::AllowedPaths allowed{.state = options_.state};
-  if (!confined) return allowed;
-  allowed.within = options_.allowed_paths;
-  allowed.within->push_back(options_.root.empty() ? "." : options_.root);
-  return allowed;
-}
-
-// A sweep of the database as it was submitted, whoever asks for it now.
-PlanJob Loop::job_of(const store::SweepRow& row) {
-  return {.number = ++n_jobs_,
-          .text = row.text,
-          .file = row.file,
-          .root = row.root,
-          .allowed = allowed_paths(store_.meta(confined_meta(row.id)).has_value())};
-}
-
-void Loop::restore() {
-  for (const auto& row : store_.sweeps()) {
-    if (!unfinished(row.state)) continue;
-    if (row.text.empty()) {  // noops have no files to read
-      admit(row.id, std::nullopt);
-      continue;
-    }
-    Submission submission;
-    submission.job = job_of(row);
-    submission.resumes = row.id;
-    submission.restores = true;
-    planner_.start(submission.job);
-    submissions_.emplace(n_jobs_, std::move(submission));
-    ++n_to_restore_;
-  }
-}
 
 LiveSweep* Loop::live_sweep(store::SweepId id) {
   const auto found = live_.find(id);
@@ -154,108 +112,16 @@ void Loop::admit(store::SweepId id, std::optional<experiments::Sweep> plan) {
     sweep_of_[stage.id] = id;
     sweep.stages.push_back(std::move(live));
   }
-  if (!sweep.plan) return;
   for (auto& stage : sweep.stages) {
-    if (stage.phase == Phase::kEnded || !has_its_scores(sweep, stage)) continue;
+    if (!sweep.plan || stage.phase == Phase::kEnded || !has_its_scores(sweep, stage)) continue;
     const auto why =
         planned_otherwise(store_, rows[stage.number], sweep.plan->stages[stage.number]);
     if (!why.empty()) stop_stage(sweep, stage, why);
   }
+  for (auto& stage : sweep.stages) {  // what was open before a restart
+    if (stage.phase == Phase::kPlanning && stage.n_planned == stage.n_shards) open(sweep, stage);
+  }
   end_if_over(sweep);
-}
-
-void Loop::take_planned() {
-  while (auto done = planner_.take()) {
-    const auto found = submissions_.find(done->number);
-    HC_CHECK(found != submissions_.end());
-    const Submission submission = std::move(found->second);
-    submissions_.erase(found);
-    submitted(submission, std::move(*done));
-  }
-  if (restored_ || n_to_restore_ > 0) return;
-  // Every unfinished sweep is read again: open what was open, then take up the leases on disk.
-  for (auto& [id, sweep] : live_) {
-    for (auto& stage : sweep.stages) {
-      if (stage.phase == Phase::kPlanning && stage.n_planned == stage.n_shards) open(sweep, stage);
-    }
-  }
-  Restored event;
-  for (auto& attempt : store_.open_attempts()) {
-    event.attempts.push_back({.key = attempt.key,
-                              .attempt = attempt.attempt,
-                              .worker = std::move(attempt.worker),
-                              .tag = std::move(attempt.tag)});
-  }
-  step(std::move(event));
-  restored_ = true;
-  log_.line("ready: " + std::to_string(live_.size()) + " unfinished sweeps");
-}
-
-void Loop::submitted(const Submission& submission, PlanDone done) {
-  const bool readable = done.error.empty() && done.prepared.sweep.has_value();
-  const std::string why = done.error.empty() ? to_string(done.prepared.problems) : done.error;
-  if (submission.resumes != 0) {
-    if (submission.restores) --n_to_restore_;
-    const auto stages = store_.stages(submission.resumes);
-    const std::string reason = readable ? changed_files(store_, submission.resumes,
-                                                        *done.prepared.sweep, done.files, stages)
-                                        : "its files cannot be read again: " + why;
-    if (reason.empty()) {
-      admit(submission.resumes, std::move(done.prepared.sweep));
-      return;
-    }
-    log_.line("sweep " + std::to_string(submission.resumes) + " cannot go on: " + reason);
-    for (const auto& stage : stages) {
-      if (stage.state == "open" || stage.state == "waiting")
-        store_.set_stage_state(stage.id, "stopped", reason);
-    }
-    store_.set_sweep_state(submission.resumes, "stopped");
-    return;
-  }
-  if (!readable) {
-    send(submission.route, refusal_to(submission.request, why));
-    return;
-  }
-  auto& plan = *done.prepared.sweep;
-  const Digest digest = headcount::digest(plan.spec);
-  int64_t n_shards = 0;
-  for (const auto& stage : plan.stages) n_shards += experiments::count(stage);
-  const auto answer = [&](store::SweepId id, bool continued) {
-    send(submission.route,
-         reply_to(submission.request,
-                  "{\"id\": " + std::to_string(id) +
-                      ", \"name\": " + to_json(Field(plan.spec.name)) + ", \"digest\": \"" +
-                      to_hex(digest) + "\", \"shards\": " + std::to_string(n_shards) +
-                      ", \"continued\": " + (continued ? "true" : "false") + "}"));
-  };
-  if (submission.continue_equal) {
-    for (const auto& row : store_.sweeps()) {
-      if (row.digest == digest && unfinished(row.state)) return answer(row.id, true);
-    }
-  }
-  std::vector<store::StageRow> rows;
-  for (size_t i = 0; i < plan.stages.size(); ++i) {
-    store::StageRow row;
-    row.number = static_cast<int>(i);
-    row.name = plan.stages[i].name;
-    row.kind = std::string(plan.stages[i].kind->name);
-    row.state = "waiting";
-    row.n_shards = experiments::count(plan.stages[i]);
-    rows.push_back(std::move(row));
-  }
-  store::SweepRow row;
-  row.name = plan.spec.name;
-  row.digest = digest;
-  row.file = submission.job.file;
-  row.root = submission.job.root;
-  row.text = submission.job.text;
-  row.state = "running";
-  const store::SweepId id = store_.add_sweep(row, rows);
-  remember_files(store_, id, done.files);
-  if (submission.confined) store_.set_meta(confined_meta(id), "");
-  log_.line("sweep " + std::to_string(id) + " \"" + row.name + "\": " + shards_text(n_shards));
-  answer(id, false);
-  admit(id, std::move(done.prepared.sweep));
 }
 
 void Loop::advance() {
@@ -268,11 +134,39 @@ void Loop::advance() {
   }
 }
 
+bool Loop::is_whole(const store::StageRow& stage) const {
+  const auto table = store_.table(stage.id);
+  return table && experiments::outdated(*table).empty() &&
+         store_.counts(stage.id).done == stage.n_shards;
+}
+
+// As an equal sweep was whose results are all on record: nobody need be connected for it.
+bool Loop::bind_as_before(LiveSweep& sweep) {
+  const bool untouched =
+      std::all_of(sweep.stages.begin(), sweep.stages.end(),
+                  [](const auto& stage) { return stage.phase == Phase::kWaiting; });
+  const auto before = untouched ? equal_sweep(store_, sweep.id) : std::nullopt;
+  if (!before) return false;
+  const auto rows = store_.stages(*before);
+  if (rows.size() != sweep.stages.size() ||
+      !std::all_of(rows.begin(), rows.end(), [this](const auto& row) { return is_whole(row); }))
+    return false;
+  for (const auto& [model, tag] : store_.bindings(*before)) store_.bind_model(sweep.id, model, tag);
+  for (const LiveStage& stage : sweep.stages) {
+    if (rows[stage.number].micro_batch > 0)
+      store_.set_stage_micro_batch(stage.id, rows[stage.number].micro_batch);
+  }
+  apply_records(*sweep.plan, store_.bindings(sweep.id), store_.stages(sweep.id));
+  sweep.bound = true;
+  return true;
+}
+
 // A sweep counts under one tag a model, chosen on disk before its first grant and never changed;
 // the memory of that tag's devices then decides the micro-batch of every stage that is not planned
 // yet. A stage no micro-batch of which fits is stopped, and its models may be bound anew when it is
 // tried again.
 bool Loop::bind(LiveSweep& sweep) {
+  if (!std::exchange(sweep.sought, true) && bind_as_before(sweep)) return true;
   const std::vector<TagView> connected = scheduler_.tags();
   std::map<std::string, std::string> tags;  // by model
   for (const auto& [model, tag] : store_.bindings(sweep.id)) tags[model] = tag;
@@ -323,11 +217,11 @@ bool Loop::waits(const ModelSpec& model, const std::vector<TagView>& connected) 
   return memory.gpu && memory.bytes == 0;
 }
 
-// The tag the spec names, else the first connected one whose devices hold the model.
+// The tag the spec names, else the connected one of most capacity whose devices hold the model.
 std::string Loop::tag_for(const experiments::Sweep& plan, const ModelSpec& model,
                           const std::vector<TagView>& connected) const {
   if (!model.numerics.empty()) return model.numerics;
-  for (const TagView& one : connected) {
+  const auto holds = [&](const TagView& one) {
     const auto refuses = [&](const experiments::Stage& stage) {
       const auto fit = experiments::fit(stage, [&](const experiments::ModelInfo& other) {
         return other.name == model.name ? memory_of(one.tag, connected)
@@ -335,9 +229,11 @@ std::string Loop::tag_for(const experiments::Sweep& plan, const ModelSpec& model
       });
       return !fit.refusal.empty();
     };
-    if (std::none_of(plan.stages.begin(), plan.stages.end(), refuses)) return one.tag;
-  }
-  return connected.front().tag;
+    return std::none_of(plan.stages.begin(), plan.stages.end(), refuses);
+  };
+  std::vector<TagView> able;
+  std::copy_if(connected.begin(), connected.end(), std::back_inserter(able), holds);
+  return of_most_capacity(able.empty() ? connected : able).tag;
 }
 
 // Of "any": the smallest connected device's, which all can hold.
@@ -416,6 +312,7 @@ void Loop::open(LiveSweep& sweep, LiveStage& stage) {
                     .ranges = {},
                     .done = store_.done(stage.id),
                     .quarantined = {},
+                    .attempts = awaited_of(stage.id),
                     .paused = sweep.paused};
   for (auto& range : store_.tag_ranges(stage.id))
     event.ranges.push_back({.first = range.first, .end = range.end, .tag = std::move(range.tag)});

@@ -60,6 +60,19 @@ Table refused_table(const experiments::Stage& stage, const std::string& why) {
   return table;
 }
 
+/// Some of its shards may have results.
+bool can_be_aggregated(const Store& store, const StageRow& row) {
+  return row.kind != "noop" && store.n_planned(row.id) > 0;
+}
+
+std::optional<ReadAgain> read_here(const SweepRow& row) {
+  auto again = experiments::prepare(row.text, row.file, row.root);
+  if (!again.sweep)
+    throw Error("the spec of this sweep cannot be read again: " + to_string(again.problems));
+  const Digest files = files_digest(*again.sweep);
+  return ReadAgain{.sweep = std::move(*again.sweep), .files = files};
+}
+
 }  // namespace
 
 SweepRow find_sweep(const Store& store, const std::string& id) {
@@ -193,16 +206,26 @@ std::vector<std::string> explain(const Store& store, store::SweepId id) {
 Digest files_digest(const experiments::Sweep& sweep) {
   std::string whole;
   for (const auto& model : sweep.models) whole += model->name + " " + model->fingerprint + "\n";
-  for (const auto& dataset : sweep.datasets) {
-    Shard rows;  // its encoding has every member of a row
-    rows.rows = dataset->rows;
-    whole += dataset->name + " " + to_hex(headcount::key(rows)) + "\n";
-  }
+  for (const auto& dataset : sweep.datasets)
+    whole += dataset->name + " " + to_hex(dataset->rows_digest) + "\n";
   return sha256(whole);
 }
 
 void remember_files(Store& store, store::SweepId sweep, const Digest& files) {
   store.set_meta(files_meta(sweep), to_hex(files));
+}
+
+std::optional<store::SweepId> equal_sweep(const Store& store, store::SweepId id) {
+  const auto own = store.sweep(id);
+  const auto files = store.meta(files_meta(id));
+  if (!own || !files) return std::nullopt;
+  const auto sweeps = store.sweeps();
+  const auto found = std::find_if(sweeps.rbegin(), sweeps.rend(), [&](const auto& sweep) {
+    return sweep.id != id && sweep.state == "finished" && sweep.digest == own->digest &&
+           store.meta(files_meta(sweep.id)) == files;
+  });
+  if (found == sweeps.rend()) return std::nullopt;
+  return found->id;
 }
 
 std::string changed_files(const Store& store, store::SweepId id, const experiments::Sweep& sweep,
@@ -275,7 +298,16 @@ std::optional<Table> stored_table(const Store& store, store::StageId stage) {
   return table;
 }
 
-std::vector<Table> tables(const Store& store, store::SweepId id, const std::string& stage) {
+bool needs_files(const Store& store, store::SweepId id, const std::string& stage) {
+  const auto rows = store.stages(id);
+  return std::any_of(rows.begin(), rows.end(), [&](const auto& row) {
+    return (stage.empty() || row.name == stage) && row.state != "finished" &&
+           can_be_aggregated(store, row);
+  });
+}
+
+std::vector<Table> tables(const Store& store, store::SweepId id, const std::string& stage,
+                          SweepReader read) {
   const auto sweep = store.sweep(id);
   if (!sweep) throw Error("there is no sweep " + std::to_string(id));
   const auto rows = store.stages(id);
@@ -286,6 +318,7 @@ std::vector<Table> tables(const Store& store, store::SweepId id, const std::stri
     throw BadInput("sweep " + std::to_string(id) + " has no stage \"" + stage + "\"; it has " +
                    names);
   }
+  if (!read) read = [&] { return read_here(*sweep); };
   std::optional<experiments::Sweep> prepared;
   std::vector<Table> found;
   std::string refusal;  // of the first stage refused
@@ -294,14 +327,13 @@ std::vector<Table> tables(const Store& store, store::SweepId id, const std::stri
     const auto& row = rows[i];
     auto table = stored_table(store, row.id);
     const bool wanted = stage.empty() || row.name == stage;
-    if (!table && wanted && store.n_planned(row.id) > 0 && row.kind != "noop") {
+    if (!table && wanted && can_be_aggregated(store, row)) {
       if (!prepared) {
-        auto again = experiments::prepare(sweep->text, sweep->file, sweep->root);
-        if (!again.sweep)
-          throw Error("the spec of this sweep cannot be read again: " + to_string(again.problems));
-        const auto why = changed_files(store, id, *again.sweep, files_digest(*again.sweep), rows);
+        auto again = read();
+        if (!again) continue;
+        const auto why = changed_files(store, id, again->sweep, again->files, rows);
         if (!why.empty()) throw Error(why);
-        prepared = std::move(again.sweep);
+        prepared = std::move(again->sweep);
         apply_records(*prepared, store.bindings(id), rows);
       }
       const int input = prepared->stages.at(i).input;

@@ -44,6 +44,8 @@ std::vector<std::string> explain(const store::Store& store, store::SweepId sweep
 
 /// What shards and tables are made of: every model's fingerprint, every dataset's rows whole.
 Digest files_digest(const experiments::Sweep& sweep);
+/// The newest finished sweep of the same spec and the same files as sweep `id`.
+std::optional<store::SweepId> equal_sweep(const store::Store& store, store::SweepId id);
 /// Keeps it as what the sweep is planned from.
 void remember_files(store::Store& store, store::SweepId sweep, const Digest& files);
 /// One sentence where a sweep that was prepared again is not made of the files it was planned from;
@@ -77,13 +79,25 @@ void apply_records(experiments::Sweep& sweep, const std::vector<store::Store::Bi
 /// another numerics version since.
 std::optional<Table> stored_table(const store::Store& store, store::StageId stage);
 
+/// A sweep's spec and files as they are now.
+struct ReadAgain {
+  experiments::Sweep sweep;
+  Digest files;  // files_digest
+};
+/// Reads them; nullopt: they are not to be read. Throws Error where they cannot be.
+using SweepReader = std::function<std::optional<ReadAgain>()>;
+
+/// Whether the tables that are asked for are not all of finished stages.
+bool needs_files(const store::Store& store, store::SweepId sweep, const std::string& stage);
+
 /// The tables of a sweep, in stage order; `stage` "" means all, else that one (Error naming the
 /// stages there are). Finished stages come from the database; one that is under way is aggregated
-/// from the results that are there (its spec's models and datasets are read for that); one that has
+/// from the results that are there (`read` is asked for its spec's models and datasets then, by
+/// default they are read here; without them it is left out); one that has
 /// not begun is left out, and so is one whose input has no table; one that is planned_otherwise has
 /// no rows and that sentence as its warning, or, where there is no other table, is an Error. Error
 /// where the files are not those the sweep was planned from.
-std::vector<Table> tables(const store::Store& store, store::SweepId sweep,
-                          const std::string& stage);
+std::vector<Table> tables(const store::Store& store, store::SweepId sweep, const std::string& stage,
+                          SweepReader read = {});
 
 }  // namespace headcount::coordinator

@@ -3,13 +3,16 @@
 #include "experiments/sweep.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstdio>
 #include <filesystem>
 #include <limits>
 #include <map>
 #include <set>
 
 #include "experiments/check.h"
+#include "models/files/fingerprint.h"
 #include "schemas/error.h"
 
 namespace headcount::experiments {
@@ -24,12 +27,18 @@ std::string resolved(const std::string& path, const std::string& root) {
   return (std::filesystem::path(root) / path).lexically_normal().string();
 }
 
+std::string gigabytes(uint64_t n_bytes) {
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%.1f", static_cast<double>(n_bytes) / 1e9);
+  return text.data();
+}
+
 /// Opens what the stages use; each model once, each dataset once per model.
 class Opener {
  public:
-  Opener(const std::string& root, const AllowedPaths& allowed, Sweep& sweep,
+  Opener(const std::string& root, const Reading& reading, Sweep& sweep,
          std::vector<Problem>& problems)
-      : root_(root), allowed_(allowed), sweep_(sweep), problems_(problems) {
+      : root_(root), reading_(reading), sweep_(sweep), problems_(problems) {
     check_datasets();
   }
 
@@ -92,11 +101,13 @@ class Opener {
     try {
       const std::string path = resolved(spec->path, root_);
       const bool builtin = path.starts_with(kBuiltin);
-      opened.files = models::open_model(builtin ? path : allowed_directory(allowed_, path));
+      opened.files = models::open_model(builtin ? path : allowed_directory(reading_.allowed, path));
       auto info = std::make_unique<ModelInfo>();
       info->name = name;
       info->path = path;
-      info->fingerprint = models::fingerprint(opened.files);
+      info->fingerprint = models::fingerprint(opened.files, [&](uint64_t done, uint64_t total) {
+        reading_.tell("model " + name + ": " + gigabytes(done) + " of " + gigabytes(total) + " GB");
+      });
       info->dtype = spec->dtype;
       info->config = opened.files.config;
       opened.info = info.get();
@@ -112,9 +123,13 @@ class Opener {
     const auto spec =
         std::find_if(specs.begin(), specs.end(), [&](const auto& one) { return one.name == name; });
     try {
-      auto dataset = std::make_unique<datasets::Dataset>(
-          datasets::load(allowed(*spec), sweep_.spec.seed, models_.at(model_name).files, root_));
-      sweep_.datasets.push_back(std::move(dataset));
+      reading_.tell("dataset " + name);
+      datasets::Dataset dataset =
+          datasets::load(allowed(*spec), sweep_.spec.seed, models_.at(model_name).files, root_);
+      sweep_.datasets.push_back(
+          reading_.shared != nullptr
+              ? reading_.shared->share(std::move(dataset))
+              : std::make_shared<const datasets::Dataset>(std::move(dataset)));
       return sweep_.datasets.back().get();
     } catch (const Error& error) {
       const auto* path = find_member(spec->keys, "path");
@@ -130,13 +145,13 @@ class Opener {
     for (auto& member : spec.keys) {
       auto* path = std::get_if<std::string>(&member.value.data);
       if (member.key == "path" && path != nullptr)
-        *path = allowed_file(allowed_, resolved(*path, root_));
+        *path = allowed_file(reading_.allowed, resolved(*path, root_));
     }
     return spec;
   }
 
   const std::string& root_;
-  const AllowedPaths& allowed_;
+  const Reading& reading_;
   Sweep& sweep_;
   std::vector<Problem>& problems_;
   std::set<std::string> usable_;
@@ -280,7 +295,7 @@ std::span<const ParamInfo> stage_params() {
 }
 
 Prepared prepare(std::string_view text, const std::string& file, const std::string& root,
-                 const AllowedPaths& allowed) {
+                 const Reading& reading) {
   Prepared prepared;
   ParsedSpec parsed = parse_spec(text, file);
   prepared.problems = std::move(parsed.problems);
@@ -289,7 +304,7 @@ Prepared prepare(std::string_view text, const std::string& file, const std::stri
   Sweep sweep;
   sweep.spec = std::move(*parsed.spec);
   const auto checked = check_stages(sweep.spec, kinds(), prepared.problems);
-  Opener opener(root, allowed, sweep, prepared.problems);
+  Opener opener(root, reading, sweep, prepared.problems);
   for (size_t i = 0; i < checked.size(); ++i) {
     sweep.stages.push_back(make_stage(i, checked[i], sweep, opener));
     if (can_check(checked[i], checked))

@@ -2,11 +2,13 @@
 // expanded into points.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "experiments/allowed_paths.h"
+#include "experiments/datasets/shared.h"
 #include "experiments/kind.h"
 #include "schemas/spec.h"
 
@@ -27,8 +29,19 @@ struct Stage {
 struct Sweep {
   Spec spec;
   std::vector<std::unique_ptr<ModelInfo>> models;
-  std::vector<std::unique_ptr<datasets::Dataset>> datasets;  // one per (dataset, model) pair used
+  std::vector<std::shared_ptr<const datasets::Dataset>>
+      datasets;  // one per (dataset, model) pair used; equal ones of other sweeps may be the same
   std::vector<Stage> stages;
+};
+
+/// Takes what is being done, now and then: "model big: 4.1 of 16.0 GB". May throw to give up.
+using Tell = std::function<void(const std::string& doing)>;
+
+/// How prepare() reads files.
+struct Reading {
+  AllowedPaths allowed = {};
+  Tell tell = [](const std::string&) {};
+  datasets::SharedDatasets* shared = nullptr;  // where other sweeps' datasets are; outlived by it
 };
 
 struct Prepared {
@@ -38,11 +51,11 @@ struct Prepared {
 
 /// Everything `headcount check` does: parse, outer shape, kinds' keys, axes, stage inputs, then
 /// (where those are clean) models and datasets. Relative paths start at `root`; ModelInfo::path is
-/// the path so resolved. Files that cannot be read, or are not `allowed`, become problems at the
-/// key naming them. Only models and datasets that a stage uses are opened. Problems come in the
-/// order of the file.
+/// the path so resolved. Files that cannot be read, or may not be, become problems at the key
+/// naming them. Only models and datasets that a stage uses are opened. Problems come in the order
+/// of the file.
 Prepared prepare(std::string_view text, const std::string& file, const std::string& root,
-                 const AllowedPaths& allowed = {});
+                 const Reading& reading = {});
 
 /// The keys every stage takes whatever its kind (`scores` apart, which is a table); for
 /// docs/spec.md.

@@ -41,6 +41,19 @@ void write_row(cbor::Writer& out, const Row& row) {
   out.integer(row.label);
 }
 
+/// All but the rows, of which so many follow.
+void write_head(cbor::Writer& out, const Shard& shard, size_t n_rows) {
+  out.array(8);
+  out.text(shard.kind);
+  out.integer(shard.numerics_version);
+  out.text(shard.model);
+  out.text(shard.dtype);
+  write_fields(out, shard.params);
+  out.natural(shard.seed);
+  out.integer(shard.micro_batch);
+  out.array(n_rows);
+}
+
 /// Checks what every user of a row relies on: labels fit ids, spans and choices lie inside.
 void check_row(const cbor::Reader& in, const Row& row) {
   const auto size = static_cast<int64_t>(row.ids.size());
@@ -86,15 +99,7 @@ std::string read_file(const std::string& path) {
 
 std::string encode(const Shard& shard) {
   cbor::Writer out;
-  out.array(8);
-  out.text(shard.kind);
-  out.integer(shard.numerics_version);
-  out.text(shard.model);
-  out.text(shard.dtype);
-  write_fields(out, shard.params);
-  out.natural(shard.seed);
-  out.integer(shard.micro_batch);
-  out.array(shard.rows.size());
+  write_head(out, shard, shard.rows.size());
   for (const auto& row : shard.rows) write_row(out, row);
   return std::move(out.out);
 }
@@ -116,6 +121,21 @@ Shard decode_shard(std::string_view bytes) {
 }
 
 ShardKey key(const Shard& shard) { return sha256(encode(shard)); }
+
+Digest key_of_rows(std::span<const Row> rows) {
+  constexpr size_t kAtOnce = 1 << 16;  // bytes
+  Sha256 sha;
+  cbor::Writer out;
+  write_head(out, Shard(), rows.size());
+  for (const auto& row : rows) {
+    write_row(out, row);
+    if (out.out.size() < kAtOnce) continue;
+    sha.update(out.out);
+    out.out.clear();
+  }
+  sha.update(out.out);
+  return sha.finish();
+}
 
 void write_shard_file(const std::string& path, const ShardFile& file) {
   cbor::Writer out;

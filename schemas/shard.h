@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -36,6 +37,8 @@ std::string encode(const Shard& shard);
 Shard decode_shard(std::string_view bytes);
 /// SHA-256 of encode(shard).
 ShardKey key(const Shard& shard);
+/// The key of a shard of nothing but these rows, without a copy of them.
+Digest key_of_rows(std::span<const Row> rows);
 
 /// One file of shards (`plan --shards`, `headcount-runner run`): the models' paths, then the
 /// shards.

@@ -45,7 +45,7 @@ struct ModelSpec {
   std::string path = {};          // builtin:NAME or a directory
   Position path_at = {};          // of that key
   std::string dtype = "float32";  // float64 | float32 | bfloat16
-  std::string numerics = {};      // "" = the first able worker's tag, "any", or a tag
+  std::string numerics = {};      // "" = the able tag of most capacity, "any", or a tag
 };
 
 /// [datasets.NAME]: `task` and the task's own keys, checked by experiments/datasets.

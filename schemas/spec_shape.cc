@@ -370,7 +370,7 @@ std::span<const ParamInfo> model_params() {
                 .type = ParamType::kText,
                 .otherwise = Field(std::string()),
                 .meaning = "The numerics tag results must come from (`headcount worker list` "
-                           "prints them); empty: that of the first able worker; \"any\": no "
+                           "prints them); empty: that of the workers of most capacity; \"any\": no "
                            "binding, and rows say so.",
                 .example = "\"any\"",
                 .axis = false},

@@ -253,6 +253,31 @@ TEST_F(SchedulerTest, AfterARestartALeaseOfAWorkerThatNeverComesBackIsLost) {
   EXPECT_THAT(grants(), ElementsAre("w2:a/2"));
 }
 
+TEST_F(SchedulerTest, AStageOpenedAfterARestartTakesUpItsLeasesBeforeAnythingIsGranted) {
+  plan(1, {"a", "b"});
+  open(1);
+  hello("w1");
+  restart();
+  hello("w2");  // there already when the stage has been read again
+  StageOpened event{.stage = 1, .sweep = 1, .n_shards = 2, .ranges = {{0, 2, "A"}}};
+  event.attempts = {{shard("a"), 1, "w1", "A"}, {shard("b"), 1, "w1", "A"}};
+  step(event);
+  EXPECT_THAT(grants(), IsEmpty());
+  hello("w1", 1, "A", 1, {held("a", 1), held("b", 1, HeldState::kQueued)});
+  EXPECT_THAT(sent<Revoke>(), IsEmpty());
+  done("w1", "a");
+  EXPECT_THAT(sent<Ack>(), ElementsAre("w1"));
+}
+
+TEST_F(SchedulerTest, AStageOpenedPausedGrantsNothing) {
+  plan(1, {"a"});
+  hello("w1");
+  step(StageOpened{.stage = 1, .sweep = 1, .n_shards = 1, .ranges = {{0, 1, "A"}}, .paused = true});
+  EXPECT_THAT(grants(), IsEmpty());
+  step(StageResumed{1});
+  EXPECT_THAT(grants(), ElementsAre("w1:a/1"));
+}
+
 TEST_F(SchedulerTest, RefusesAWorkerOfAnotherVersionInOneSentence) {
   Hello message;
   message.version = "0.9";

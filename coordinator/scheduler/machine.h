@@ -104,6 +104,7 @@ struct WorkerState {
   uint64_t incarnation = 0;
   std::string host;
   std::vector<RunnerInfo> runners;
+  Millis since = 0;  // connected
   Millis heard_at = 0;
   Millis progressed_at = 0;           // any of its shards
   std::map<std::string, Room> rooms;  // by tag

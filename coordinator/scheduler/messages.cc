@@ -41,6 +41,7 @@ void Machine::hello(const WorkerMessage& event, const Hello& message) {
   }
   if (!worker.connected || started_anew) {
     worker.draining = worker.drain_ordered = false;
+    worker.since = now_;
     // It may find its models now.
     for (auto& [id, stage] : stages_) {
       for (RangeState& range : stage.ranges) range.refused_by.erase(event.worker);

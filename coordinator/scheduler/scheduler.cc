@@ -101,6 +101,10 @@ void Machine::on(StageOpened& event) {
   };
   order_.insert(std::upper_bound(order_.begin(), order_.end(), opened, after), &opened);
   work_appeared_ = may_be_complete_ = true;
+  Restored restored{.attempts = std::move(event.attempts)};
+  on(restored);
+  StagePaused pause{.stage = event.stage};
+  if (event.paused) on(pause);
 }
 
 void Machine::on(StageClosed& event) {

@@ -105,6 +105,17 @@ struct Range {
   int64_t end = 0;
   std::string tag;
 };
+/// After a restart: attempts on disk without an outcome, as leases armed from now; ended where no
+/// opened stage wants the shard. A stage that is opened later brings its own (StageOpened).
+struct Restored {
+  struct Attempt {
+    ShardKey key;
+    int64_t attempt = 0;
+    WorkerKey worker;
+    std::string tag = {};
+  };
+  std::vector<Attempt> attempts;
+};
 /// A planned stage may be worked on. `ranges` cover 0 .. n_shards - 1 in order. Stages of lower
 /// `priority` are served first, equal ones by id. Answered by StageComplete at once when nothing is
 /// left.
@@ -113,9 +124,10 @@ struct StageOpened {
   int64_t sweep = 0;
   int64_t priority = 0;
   int64_t n_shards = 0;
-  std::vector<Range> ranges;
-  std::vector<int64_t> done;         // recorded already (Store::done)
-  std::vector<int64_t> quarantined;  // and not forgiven
+  std::vector<Range> ranges = {};
+  std::vector<int64_t> done = {};                // recorded already (Store::done)
+  std::vector<int64_t> quarantined = {};         // and not forgiven
+  std::vector<Restored::Attempt> attempts = {};  // after a restart, of its shards: as Restored
   bool paused = false;
 };
 /// Cancelled, or to be planned again: its leases are revoked unless another stage wants the shard
@@ -138,17 +150,6 @@ struct Retry {
 /// queues them where an opened stage wants them too.
 struct RetryShards {
   std::vector<ShardKey> keys;
-};
-/// After a restart: attempts on disk without an outcome, as leases armed from now. Once, after the
-/// stages were opened.
-struct Restored {
-  struct Attempt {
-    ShardKey key;
-    int64_t attempt = 0;
-    WorkerKey worker;
-    std::string tag;
-  };
-  std::vector<Attempt> attempts;
 };
 /// Anything a worker sends. For ShardDone the shell has decoded the frame and says what is wrong
 /// with it: arrays not as planned, not finite, hash not theirs; empty: valid.
@@ -278,6 +279,9 @@ struct WorkerView {
 struct TagView {
   std::string tag;
   int64_t memory_bytes = 0;  // nominal, of the largest such runner; 0: nobody says
+  int64_t n_runners = 0;
+  int64_t capacity_bytes = 0;  // nominal, of all of them
+  Millis since = 0;            // one has been connected
 };
 struct StageView {
   StageId stage = 0;

@@ -76,17 +76,21 @@ std::vector<LeaseView> Machine::lease_views() const {
 }
 
 std::vector<TagView> Machine::tags() const {
-  std::map<std::string, int64_t> tags;
+  std::map<std::string, TagView> tags;
   for (const auto& [key, worker] : workers_) {
     if (!worker.takes_work()) continue;
     for (const RunnerInfo& runner : worker.runners) {
       if (runner.tag.empty()) continue;
-      int64_t& memory = tags[runner.tag];
-      memory = std::max(memory, runner.memory_bytes);
+      TagView& view = tags[runner.tag];
+      view.since = view.n_runners == 0 ? worker.since : std::min(view.since, worker.since);
+      view.tag = runner.tag;
+      view.memory_bytes = std::max(view.memory_bytes, runner.memory_bytes);
+      view.capacity_bytes += runner.memory_bytes;
+      ++view.n_runners;
     }
   }
   std::vector<TagView> views;
-  for (const auto& [tag, memory] : tags) views.push_back({.tag = tag, .memory_bytes = memory});
+  for (const auto& [tag, view] : tags) views.push_back(view);
   return views;
 }
 

@@ -89,6 +89,7 @@ Row row(Problem problem, uint64_t seed) {
   const uint64_t digit =
       random_bits(seed, Purpose::kDataset, number(problem), kDigitDraw, 0) % kAnswerSize;
   row.choice_at = kPromptSize + static_cast<int32_t>(digit);
+  row.choices.reserve(10);
   for (int32_t d = 0; d < 10; ++d) row.choices.push_back({d});
   row.label = row.ids[static_cast<size_t>(row.choice_at)];
   return row;

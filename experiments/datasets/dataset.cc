@@ -3,13 +3,14 @@
 
 #include <filesystem>
 #include <functional>
-#include <map>
+#include <unordered_map>
 
 #include "experiments/datasets/addition.h"
 #include "experiments/datasets/text.h"
 #include "experiments/datasets/tokens.h"
 #include "schemas/error.h"
 #include "schemas/sha256.h"
+#include "schemas/shard.h"
 
 namespace headcount::datasets {
 
@@ -52,6 +53,7 @@ void load_addition(Dataset& dataset, const Fields& values, uint64_t spec_seed,
   const addition::Stream problems(split_named(get<std::string>(values, "split")), seed);
   const auto offset = static_cast<uint64_t>(get<int64_t>(values, "offset"));
   const auto n_rows = static_cast<uint64_t>(get<int64_t>(values, "rows"));
+  dataset.rows.reserve(n_rows);
   for (uint64_t i = offset; i < offset + n_rows; ++i)
     dataset.rows.push_back(addition::row(problems(i), seed));
   assign_ids(dataset.rows);  // no problem comes twice: where they begin does not matter
@@ -126,16 +128,30 @@ Dataset load(const DatasetSpec& spec, uint64_t seed, const models::ModelFiles& m
     load_tokens(dataset, values, model, root);
   else
     throw Error("dataset \"" + spec.name + "\": no reader for task \"" + spec.task + "\"");
+  dataset.rows_digest = key_of_rows(dataset.rows);
   return dataset;
 }
 
+std::string too_large(int64_t n_rows, int64_t n_tokens) {
+  if (n_rows > kMaxRows)
+    return std::to_string(n_rows) + " rows are more than a dataset may have, " +
+           std::to_string(kMaxRows) + ": ask for fewer";
+  if (n_tokens > kMaxTokens / n_rows)
+    return std::to_string(n_rows) + " rows of " + std::to_string(n_tokens) +
+           " tokens are more than a dataset may have, " + std::to_string(kMaxTokens) +
+           " tokens: ask for fewer";
+  return "";
+}
+
 void assign_ids(std::vector<Row>& rows) {
-  std::map<std::vector<int32_t>, uint64_t> seen;
+  const auto hash = [](const Row* row) { return content_hash(*row); };
+  const auto equal = [](const Row* a, const Row* b) { return a->ids == b->ids; };
+  std::unordered_map<const Row*, uint64_t, decltype(hash), decltype(equal)> seen;
   for (Row& row : rows) {
     std::string content;
     append_little_endian(content, row.ids.size(), 8);
     for (const int32_t id : row.ids) append_little_endian(content, static_cast<uint32_t>(id), 4);
-    append_little_endian(content, seen[row.ids]++, 8);
+    append_little_endian(content, seen[&row]++, 8);
     const Digest digest = sha256(content);
     row.id = 0;
     for (size_t i = 8; i-- > 0;) row.id = row.id << 8 | digest.bytes[i];

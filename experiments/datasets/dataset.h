@@ -11,6 +11,7 @@
 #include "models/files/config.h"
 #include "schemas/params.h"
 #include "schemas/row.h"
+#include "schemas/sha256.h"
 #include "schemas/spec.h"
 
 namespace headcount::datasets {
@@ -34,7 +35,15 @@ struct Dataset {
   Objective objective = Objective::kMasked;  // kChoices: rows have choices and nothing else
   bool has_choices = false;                  // addition rows have a masked span and choices
   Windows windows;                           // of task "text"
+  Digest rows_digest;                        // key_of_rows(rows)
 };
+
+/// What a dataset may hold. A row takes up to about a kilobyte of the coordinator's memory, a token
+/// eight bytes.
+constexpr int64_t kMaxRows = int64_t{1} << 23;
+constexpr int64_t kMaxTokens = int64_t{1} << 28;  // those of choices included
+/// Why so many rows of so many tokens each are too many; "" where they are not.
+std::string too_large(int64_t n_rows, int64_t n_tokens);
 
 /// The tasks' own keys (all but `task`): names, types, defaults; docs/spec.md is tested against it.
 /// None is an axis. Empty span: unknown task.
@@ -49,8 +58,9 @@ void check(const DatasetSpec& spec, size_t index, const std::string& file,
 
 /// Reads it. Relative paths start at `root`. `seed` is the spec's: synthetic tasks draw from it.
 /// Throws Error naming file and line for anything unreadable, malformed, out of the model's
-/// vocabulary or longer than its max_positions; a row with nothing to supervise is refused, and so
-/// is a model the task cannot be asked of, and an unknown task. Every row has its id.
+/// vocabulary, longer than its max_positions or too_large; a row with nothing to supervise is
+/// refused, and so is a model the task cannot be asked of, and an unknown task. Every row has its
+/// id.
 Dataset load(const DatasetSpec& spec, uint64_t seed, const models::ModelFiles& model,
              const std::string& root);
 

@@ -7,8 +7,10 @@ namespace headcount::datasets {
 
 namespace {
 
-constexpr double kMaxRows = 100'000'000;
-constexpr std::string_view kElsewhere[] = {"task"};  // checked with the spec's outer shape
+constexpr double kMostAsked = 100'000'000;
+constexpr int64_t kAdditionTokens =
+    addition::kPromptSize + addition::kAnswerSize + 10;  // with the choices
+constexpr std::string_view kElsewhere[] = {"task"};      // checked with the spec's outer shape
 
 ParamInfo key(ParamInfo info) {
   info.axis = false;
@@ -28,7 +30,7 @@ const std::vector<ParamInfo>& addition_params() {
            .type = ParamType::kInteger,
            .required = true,
            .at_least = 1,
-           .at_most = kMaxRows,
+           .at_most = kMostAsked,
            .unit = "rows",
            .meaning = "How many problems, all different; more rows keep the first ones.",
            .example = "rows = 512"}),
@@ -36,7 +38,7 @@ const std::vector<ParamInfo>& addition_params() {
            .type = ParamType::kInteger,
            .otherwise = int64_t{0},
            .at_least = 0,
-           .at_most = kMaxRows,
+           .at_most = kMostAsked,
            .unit = "rows",
            .meaning = "How many problems of the split to pass over first.",
            .example = "offset = 512"}),
@@ -74,7 +76,7 @@ const std::vector<ParamInfo>& text_params() {
       key({.name = "stride",
            .type = ParamType::kInteger,
            .at_least = 1,
-           .at_most = kMaxRows,
+           .at_most = kMostAsked,
            .unit = "tokens",
            .meaning = "From the beginning of one window to the next; windows just do not overlap "
                       "where not given.",
@@ -83,7 +85,7 @@ const std::vector<ParamInfo>& text_params() {
            .type = ParamType::kInteger,
            .required = true,
            .at_least = 1,
-           .at_most = kMaxRows,
+           .at_most = kMostAsked,
            .unit = "rows",
            .meaning = "How many windows.",
            .example = "rows = 16"}),
@@ -91,7 +93,7 @@ const std::vector<ParamInfo>& text_params() {
            .type = ParamType::kInteger,
            .otherwise = int64_t{0},
            .at_least = 0,
-           .at_most = kMaxRows,
+           .at_most = kMostAsked,
            .unit = "rows",
            .meaning = "How many windows to pass over first: keeps rows for scoring and for "
                       "evaluation apart.",
@@ -126,7 +128,7 @@ const std::vector<ParamInfo>& tokens_params() {
       key({.name = "rows",
            .type = ParamType::kInteger,
            .at_least = 1,
-           .at_most = kMaxRows,
+           .at_most = kMostAsked,
            .unit = "rows",
            .meaning = "How many rows; all of them where not given.",
            .example = "rows = 100"}),
@@ -134,7 +136,7 @@ const std::vector<ParamInfo>& tokens_params() {
            .type = ParamType::kInteger,
            .otherwise = int64_t{0},
            .at_least = 0,
-           .at_most = kMaxRows,
+           .at_most = kMostAsked,
            .unit = "rows",
            .meaning = "How many rows to pass over first.",
            .example = "offset = 100"}),
@@ -170,6 +172,10 @@ void check(const DatasetSpec& spec, size_t, const std::string& file,
                                                   "datasets." + spec.name, file, spec.at, problems);
   if (problems.size() != n_before) return;
   const Fields& values = choices.front().values;
+  const auto refuse_too_large = [&](int64_t n_rows, int64_t n_tokens) {
+    const std::string why = too_large(n_rows, n_tokens);
+    if (!why.empty()) complain(spec, "rows", file, why, problems);
+  };
   if (spec.task == "addition") {
     const std::string split = get<std::string>(values, "split");
     const auto size = static_cast<int64_t>(
@@ -180,8 +186,11 @@ void check(const DatasetSpec& spec, size_t, const std::string& file,
                "split \"" + split + "\" has " + std::to_string(size) +
                    " problems; offset and rows ask for " + std::to_string(asked),
                problems);
+    else
+      refuse_too_large(get<int64_t>(values, "rows"), kAdditionTokens);
   } else if (spec.task == "text") {
     const int64_t window = get<int64_t>(values, "window");
+    refuse_too_large(get<int64_t>(values, "offset") + get<int64_t>(values, "rows"), window);
     if (const int64_t prompt = get<int64_t>(values, "prompt"); prompt >= window)
       complain(spec, "prompt", file,
                "a prompt of " + std::to_string(prompt) +

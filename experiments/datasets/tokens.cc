@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "experiments/datasets/dataset.h"
 #include "experiments/datasets/files.h"
 #include "schemas/error.h"
 
@@ -129,16 +130,27 @@ struct LineReader {
   }
 };
 
+int64_t size_of(const Row& row) {
+  int64_t n = std::ssize(row.ids);
+  for (const auto& choice : row.choices) n += std::ssize(choice);
+  return n;
+}
+
 }  // namespace
 
 std::vector<Row> read_tokens(const std::string& path, const models::Config& config) {
   Lines lines(path, kMaxLineBytes);
   std::vector<Row> rows;
   std::string first_place;
+  int64_t n_tokens = 0;
   while (const std::optional<std::string> line = lines.next()) {
     if (line->find_first_not_of(" \t") == std::string::npos) continue;
     const LineReader reader{config, lines.place()};
     rows.push_back(reader.read(*line));
+    n_tokens += size_of(rows.back());
+    if (std::ssize(rows) > kMaxRows || n_tokens > kMaxTokens)
+      reader.refuse("a dataset may have " + std::to_string(kMaxRows) + " rows and " +
+                    std::to_string(kMaxTokens) + " tokens; this file has more: cut it");
     if (first_place.empty()) first_place = lines.place();
     if (rows.front().choices.empty() != rows.back().choices.empty())
       reader.refuse("rows with labels and rows with choices in one file; " + first_place + " has " +

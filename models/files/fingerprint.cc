@@ -1,6 +1,9 @@
 // The fingerprint of a model: SHA-256 over its shape and every weight's numbers. Reading 16 GB
 // takes ten seconds, so it is kept, in memory and in one small file per model, under what tells one
-// state of the files from another without reading them: path, size, time of change, inode.
+// state of the files from another without reading them: path, size, inode and times of change, of
+// which the inode's own cannot be set back.
+#include "models/files/fingerprint.h"
+
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -13,8 +16,7 @@
 #include <mutex>
 #include <set>
 
-#include "models/files/config.h"
-#include "models/files/mapped_file.h"
+#include "models/files/formats.h"
 #include "schemas/error.h"
 #include "schemas/sha256.h"
 
@@ -72,6 +74,7 @@ std::string stamp(const ModelFiles& files) {
     const fs::path whole = fs::weakly_canonical(file, error);
     text += (error ? file : whole.string()) + "|" + std::to_string(info.st_size) + "|" +
             std::to_string(info.st_mtim.tv_sec) + "." + std::to_string(info.st_mtim.tv_nsec) + "|" +
+            std::to_string(info.st_ctim.tv_sec) + "." + std::to_string(info.st_ctim.tv_nsec) + "|" +
             std::to_string(info.st_ino) + "\n";
   }
   return text;
@@ -91,11 +94,13 @@ std::map<std::pair<std::string, std::string>, Span> spans_of(const ModelFiles& f
 }
 
 /// Every weight's description, and every stored tensor's bytes where its first weight stands.
-std::string hash(const ModelFiles& files) {
+/// Read, not mapped: a file that becomes shorter meanwhile is an error, not a signal.
+std::string hash(const ModelFiles& files, const HashProgress& progress) {
   Sha256 sha;
   sha.update(canonical(files.config));
-  std::map<std::string, MappedFile> mapped;
   auto spans = spans_of(files);
+  uint64_t n_done = 0, n_bytes = 0;
+  for (const auto& [place, span] : spans) n_bytes += span.second - span.first;
   for (const TensorPlace& place : files.tensors) {
     std::string line = place.name + " " + place.dtype;
     for (const int64_t extent : place.shape) line += " " + std::to_string(extent);
@@ -104,14 +109,12 @@ std::string hash(const ModelFiles& files) {
     const auto span = spans.extract({place.file, place.stored});
     if (span.empty()) continue;
     const auto [offset, end] = span.mapped();
-    const auto [it, fresh] = mapped.try_emplace(place.file, place.file);
-    const MappedFile& file = it->second;
-    const auto bytes = file.at({.name = place.name, .offset = offset, .size_bytes = end - offset});
-    constexpr size_t kAtOnce = 16 << 20;
-    for (size_t done = 0; done < bytes.size(); done += kAtOnce) {
-      const auto part = bytes.subspan(done, std::min(kAtOnce, bytes.size() - done));
-      sha.update({reinterpret_cast<const char*>(part.data()), part.size()});
-      file.forget(part);
+    constexpr uint64_t kAtOnce = 4 << 20;
+    for (uint64_t at = offset; at < end; at += kAtOnce) {
+      const uint64_t n = std::min(kAtOnce, end - at);
+      if (progress) progress(n_done, n_bytes);
+      sha.update(read_range(place.file, at, n));
+      n_done += n;
     }
   }
   return to_hex(sha.finish());
@@ -159,7 +162,7 @@ void keep(const fs::path& file, const std::string& print) {
 
 }  // namespace
 
-std::string fingerprint(const ModelFiles& files) {
+std::string fingerprint(const ModelFiles& files, const HashProgress& progress) {
   static std::mutex mutex;
   static std::map<std::string, std::string> known;
   const std::string id = stamp(files);
@@ -172,12 +175,16 @@ std::string fingerprint(const ModelFiles& files) {
       directory.empty() ? fs::path() : directory / "fingerprints" / to_hex(sha256(id));
   std::string print = file.empty() ? "" : kept(file);
   if (print.empty()) {
-    print = hash(files);
+    print = hash(files, progress);
+    if (stamp(files) != id)
+      throw Error("the weights of " + files.directory + " were changed while they were read");
     if (!file.empty()) keep(file, print);
   }
   const std::lock_guard lock(mutex);
   known[id] = print;
   return print;
 }
+
+std::string fingerprint(const ModelFiles& files) { return fingerprint(files, {}); }
 
 }  // namespace headcount::models

@@ -1,4 +1,6 @@
 // What a fingerprint covers, and where it is kept.
+#include "models/files/fingerprint.h"
+
 #include <sys/wait.h>
 
 #include <array>
@@ -85,6 +87,38 @@ TEST_F(Fingerprints, AreOfConfigNamesAndEveryByteNotOfPlaceOrLayout) {
 TEST_F(Fingerprints, ChangeWithTheFileThoughKept) {
   const std::string one = print(model("one"));
   EXPECT_NE(print(model("one", json::object(), 9)), one);
+}
+
+TEST_F(Fingerprints, ChangeWithWeightsEditedInPlaceThoughTheTimeIsSetBack) {
+  const std::string file = model("one") + "/model.safetensors", one = print(directory_ + "/one");
+  const auto written_at = fs::last_write_time(file);
+  model("one", json::object(), 9);
+  fs::last_write_time(file, written_at);
+  EXPECT_NE(print(directory_ + "/one"), one);
+}
+
+TEST_F(Fingerprints, OfAFileThatBecomesShorterMeanwhileAreAnError) {
+  const ModelFiles files = open_model(model("one"));
+  std::vector<uint64_t> done;
+  const std::string error = error_of([&] {
+    fingerprint(files, [&](uint64_t n_bytes_done, uint64_t) {
+      done.push_back(n_bytes_done);
+      if (done.size() == 3) fs::resize_file(directory_ + "/one/model.safetensors", 0);
+    });
+  });
+  EXPECT_THAT(error, testing::HasSubstr("truncated"));
+  EXPECT_EQ(done.size(), 3u);
+  EXPECT_GT(done[2], done[1]);
+}
+
+TEST_F(Fingerprints, OfAFileThatChangesMeanwhileAreAnError) {
+  const ModelFiles files = open_model(model("one"));
+  const std::string error = error_of([&] {
+    fingerprint(files, [&](uint64_t n_bytes_done, uint64_t) {
+      if (n_bytes_done == 0) model("one", json::object(), 9);
+    });
+  });
+  EXPECT_THAT(error, testing::HasSubstr("changed while"));
 }
 
 /// The fingerprint as a process of its own computes it: this one remembers what it has computed.

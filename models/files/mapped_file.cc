@@ -39,7 +39,10 @@ MappedFile::~MappedFile() {
 }
 
 std::span<const std::byte> MappedFile::at(const TensorPlace& place) const {
-  if (place.offset > size_ || place.size_bytes > size_ - place.offset)
+  struct stat info {};
+  const bool shorter =
+      ::stat(path_.c_str(), &info) == 0 && static_cast<size_t>(info.st_size) < size_;
+  if (shorter || place.offset > size_ || place.size_bytes > size_ - place.offset)
     throw Error(path_ + " ends before weight " + place.name + "; it was changed, fetch it again");
   return bytes().subspan(place.offset, place.size_bytes);
 }

@@ -11,7 +11,8 @@
 namespace headcount::models {
 
 /// A read-only mapping of a whole regular file; unmapped with its owner. Movable. A file that
-/// shrinks while it is mapped ends the process (SIGBUS), as for every reader of mapped files.
+/// shrinks between `at` and the use of what it gave ends the process (SIGBUS), as for every reader
+/// of mapped files.
 class MappedFile {
  public:
   /// Throws Error naming the file when it cannot be opened, is no regular file, or is empty.
