@@ -101,6 +101,7 @@ class Loop {
   LiveSweep* live_sweep(store::SweepId id);
   std::pair<LiveSweep*, LiveStage*> live_stage(StageId id);
   store::StageCounts counts(const store::StageRow& row) const;
+  store::StageCounts counts(const LiveStage& stage) const;
 
   // requests.cc
   void take_request(const transport::Incoming& incoming, transport::Role role,

@@ -263,6 +263,7 @@ std::string Loop::change_sweep(const std::string& verb, const std::string& text)
 void Loop::cancel(store::SweepId id) {
   LiveSweep& sweep = live_.at(id);
   for (auto& stage : sweep.stages) {
+    if (stage.phase != Phase::kEnded) store_.set_stage_counts(stage.id, counts(stage));
     if (stage.phase == Phase::kOpen) step(StageClosed{stage.id});
     if (stage.phase != Phase::kEnded) set_stage(stage, "cancelled", "");
     sweep_of_.erase(stage.id);

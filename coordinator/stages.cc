@@ -95,17 +95,20 @@ store::StageCounts Loop::counts(const store::StageRow& row) const {
   const auto found = sweep_of_.find(row.id);
   if (found == sweep_of_.end()) return counts_from(store_)(row);
   for (const auto& stage : live_.at(found->second).stages) {
-    if (stage.id != row.id) continue;
-    store::StageCounts n = stage.counts;
-    n.planned = stage.n_planned;
-    const auto view = stage.phase == Phase::kOpen ? scheduler_.stage(stage.id) : std::nullopt;
-    if (view) {
-      n.done = view->n_done;
-      n.quarantined = view->n_quarantined;
-    }
-    return n;
+    if (stage.id == row.id) return counts(stage);
   }
   return {};
+}
+
+store::StageCounts Loop::counts(const LiveStage& stage) const {
+  store::StageCounts n = stage.counts;
+  n.planned = stage.n_planned;
+  const auto view = stage.phase == Phase::kOpen ? scheduler_.stage(stage.id) : std::nullopt;
+  if (view) {
+    n.done = view->n_done;
+    n.quarantined = view->n_quarantined;
+  }
+  return n;
 }
 
 void Loop::admit(store::SweepId id, std::optional<experiments::Sweep> plan) {
@@ -115,6 +118,7 @@ void Loop::admit(store::SweepId id, std::optional<experiments::Sweep> plan) {
   sweep.id = id;
   sweep.name = row->name;
   sweep.paused = row->state == "paused";
+  sweep.priority = row->priority;
   sweep.plan = std::move(plan);
   const auto bindings = store_.bindings(id);
   const auto is_bound = [&](const auto& model) {
@@ -250,6 +254,7 @@ void Loop::submitted(const Submission& submission, PlanDone done) {
   row.root = submission.job.root;
   row.text = submission.job.text;
   row.state = "running";
+  row.priority = plan.spec.priority;
   const store::SweepId id = store_.add_sweep(row, rows);
   remember_files(store_, id, done.files);
   if (submission.confined) store_.set_meta(confined_meta(id), "");
@@ -411,7 +416,7 @@ void Loop::plan_slice(LiveSweep& sweep, LiveStage& stage, Clock::time_point unti
 void Loop::open(LiveSweep& sweep, LiveStage& stage) {
   StageOpened event{.stage = stage.id,
                     .sweep = sweep.id,
-                    .priority = sweep.id,
+                    .priority = sweep.priority,
                     .n_shards = stage.n_shards,
                     .ranges = {},
                     .done = store_.done(stage.id),
