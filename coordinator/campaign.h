@@ -45,6 +45,7 @@ struct LiveSweep {
   store::SweepId id = 0;
   std::string name;
   bool paused = false;
+  int64_t priority = 0;
   bool bound = false;                      // its models have their tags, on disk
   bool sought = false;                     // on record, whole, as of an equal sweep
   std::optional<experiments::Sweep> plan;  // absent: `bench dispatch`, whose shards are noops

@@ -21,8 +21,10 @@ struct CoordinatorOptions {
   std::vector<std::string> allowed_paths;  // what specs of other keys than the local admin's may
                                            // read, besides `root`
   int64_t heartbeat_ms = 1000;             // told to workers
-  int64_t read_again_ms = 60'000;          // between attempts at files that cannot be read
-  bool curve = true;                       // false only in measurements
+  int64_t silence_ms = 15'000;  // a worker not heard for so long is gone; four times that after a
+                                // restart
+  int64_t read_again_ms = 60'000;  // between attempts at files that cannot be read
+  bool curve = true;               // false only in measurements
   std::string local_admin;  // public key of STATE/admin.key: filled in when that is made
 };
 

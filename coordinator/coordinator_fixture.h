@@ -203,6 +203,7 @@ class CoordinatorTest : public testing::Test {
       options.root = files().root();
       options.heartbeat_ms = 200;
       options.read_again_ms = 300;
+      options.silence_ms = silence_ms;
       _exit(coordinator_main(options));
     }
     for (int i = 0; i < 1000 && !find_running(state); ++i)
@@ -253,6 +254,7 @@ class CoordinatorTest : public testing::Test {
   }
 
   std::string state;
+  int64_t silence_ms = 15'000;  // of coordinators started from now on
   pid_t child = -1;
 };
 

@@ -1,6 +1,7 @@
 // The whole coordinator over its socket: its verbs, and how sweeps end.
 #include <sys/mount.h>
 
+#include <deque>
 #include <nlohmann/json.hpp>
 #include <zmq.hpp>
 
@@ -220,10 +221,11 @@ struct RawPeer {
 };
 
 TEST_F(CoordinatorTest, AClientThatNeverReadsCostsLittleMemoryAndOthersNothing) {
-  RawPeer worker(key("many-runners"));
   Hello hello{.version = kVersion, .incarnation = 1, .host = "h", .runners = {}, .held = {}};
-  hello.runners.assign(1000, {.device = "cpu", .tag = std::string(400, 't')});
-  worker.say(hello);
+  hello.runners.assign(256, {.device = "cpu", .tag = std::string(400, 't')});
+  std::deque<RawPeer> workers;
+  for (const char* name : {"many-1", "many-2", "many-3", "many-4"})
+    workers.emplace_back(key(name)).say(hello);
   const auto listed = [&] { return ask("worker.list").dump().size(); };
   for (int i = 0; i < 500 && listed() < 400'000; ++i)
     std::this_thread::sleep_for(std::chrono::milliseconds(20));

@@ -25,6 +25,8 @@ Settings settings_of(const CoordinatorOptions& options) {
   Settings settings;
   settings.version = kVersion;
   settings.heartbeat_ms = options.heartbeat_ms;
+  settings.silence_ms = options.silence_ms;
+  settings.restored_ms = 4 * options.silence_ms;
   return settings;
 }
 

@@ -108,6 +108,7 @@ class Loop {
   LiveSweep* live_sweep(store::SweepId id);
   std::pair<LiveSweep*, LiveStage*> live_stage(StageId id);
   store::StageCounts counts(const store::StageRow& row) const;
+  store::StageCounts counts(const LiveStage& stage) const;
 
   // reading.cc
   experiments::AllowedPaths allowed_paths(bool confined) const;

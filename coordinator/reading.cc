@@ -208,6 +208,7 @@ void Loop::submitted(const Submission& submission, PlanDone done) {
   row.root = submission.job.root;
   row.text = submission.job.text;
   row.state = "running";
+  row.priority = plan.spec.priority;
   const store::SweepId id = store_.add_sweep(row, rows);
   remember_files(store_, id, done.files);
   if (submission.confined) store_.set_meta(confined_meta(id), "");

@@ -16,7 +16,8 @@ std::vector<EndedAttempt> StoreRecords::ended(const ShardKey& key) const {
                      .worker = std::move(row.worker),
                      .tag = std::move(row.tag),
                      .outcome = outcome_from_string(row.outcome),
-                     .message = std::move(row.message)});
+                     .message = std::move(row.message),
+                     .suspect = row.suspect});
   }
   return ended;
 }
@@ -45,8 +46,13 @@ struct Apply {
     return true;
   }
   bool operator()(const EndAttempt& action) const {
-    store.end_attempt(action.key, action.attempt, std::string(to_string(action.outcome)),
-                      action.message, action.device, action.seconds);
+    store.end_attempt({.key = action.key,
+                       .attempt = action.attempt,
+                       .outcome = std::string(to_string(action.outcome)),
+                       .message = action.message,
+                       .device = action.device,
+                       .seconds = action.seconds,
+                       .suspect = action.suspect});
     return true;
   }
   bool operator()(const Quarantine& action) const {

@@ -36,6 +36,16 @@ class Mute {
     }));
   }
   ShardKey held() const { return grant_.key; }
+  /// Comes back to a coordinator that was started again: it runs its grant still.
+  void returns() {
+    const Message hello = Hello{kVersion,
+                                1,
+                                "host",
+                                {{"cpu", grant_.tag}},
+                                {{grant_.key, grant_.attempt, HeldState::kRunning, 0.5}}};
+    exchange(client_, hello,
+             [](const Message& message, int) { return std::holds_alternative<Welcome>(message); });
+  }
   /// Sends the result of its grant until it is acknowledged or revoked; whether acknowledged.
   bool finish() { return finish(computed(decode_shard(grant_.shard))); }
   bool finish(const Result& result) { return finish(result, grant_.tag); }
@@ -95,6 +105,22 @@ TEST_F(CoordinatorTest, ALateResultOfACancelledSweepCountsAfterARestart) {
   EXPECT_EQ(store::Store::open_read_only(state).n_results(), 1);
 }
 
+TEST_F(CoordinatorTest, AfterARestartAShardStaysWithTheWorkerThatRunsItThoughThatComesBackLate) {
+  ask("bench.submit", {{"shards", int64_t{1}}});
+  Mute late(key("node-1"));
+  Worker other(key("node-2"));
+  end(SIGKILL);
+  silence_ms = 1000;
+  start();
+  std::this_thread::sleep_for(std::chrono::milliseconds(2500));
+  late.returns();
+  EXPECT_TRUE(late.finish());
+  const auto attempts = store::Store::open_read_only(state).attempts(late.held());
+  ASSERT_EQ(attempts.size(), 1u);
+  EXPECT_EQ(attempts[0].outcome, "done");
+  EXPECT_EQ(other.n_granted, 0);
+}
+
 TEST_F(CoordinatorTest, AResultUnderTheTagOfAnotherMachineIsRefusedWithAnAlarm) {
   const int64_t id = submit(kSpec);
   Mute liar(key("node-1"), "L");
@@ -102,6 +128,7 @@ TEST_F(CoordinatorTest, AResultUnderTheTagOfAnotherMachineIsRefusedWithAnAlarm) 
   EXPECT_EQ(store::Store::open_read_only(state).n_results(), 0);
   const Json status = ask("sweep.status", which(id));
   EXPECT_THAT(status.at("alarms").at(0).get<std::string>(), HasSubstr("under tag T"));
+  ask("sweep.cancel", which(id));
   std::string spec = kSpec;
   spec.insert(spec.find("[datasets.train]"), "numerics = \"T\"\n");
   Worker honest(key("node-2"));

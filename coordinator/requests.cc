@@ -268,9 +268,10 @@ std::string Loop::change_sweep(const std::string& verb, const std::string& text)
 void Loop::cancel(store::SweepId id) {
   for (const auto& row : store_.stages(id)) {
     const auto [sweep, stage] = live_stage(row.id);
+    const bool ends = row.state == "open" || row.state == "waiting";
+    if (stage != nullptr && ends) store_.set_stage_counts(row.id, counts(*stage));
     if (stage != nullptr && stage->phase == Phase::kOpen) step(StageClosed{row.id});
-    if (row.state == "open" || row.state == "waiting")
-      store_.set_stage_state(row.id, "cancelled", "");
+    if (ends) store_.set_stage_state(row.id, "cancelled", "");
     sweep_of_.erase(row.id);
   }
   store_.set_sweep_state(id, "cancelled");

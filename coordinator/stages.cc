@@ -53,17 +53,20 @@ store::StageCounts Loop::counts(const store::StageRow& row) const {
   const auto found = sweep_of_.find(row.id);
   if (found == sweep_of_.end()) return counts_from(store_)(row);
   for (const auto& stage : live_.at(found->second).stages) {
-    if (stage.id != row.id) continue;
-    store::StageCounts n = stage.counts;
-    n.planned = stage.n_planned;
-    const auto view = stage.phase == Phase::kOpen ? scheduler_.stage(stage.id) : std::nullopt;
-    if (view) {
-      n.done = view->n_done;
-      n.quarantined = view->n_quarantined;
-    }
-    return n;
+    if (stage.id == row.id) return counts(stage);
   }
   return {};
+}
+
+store::StageCounts Loop::counts(const LiveStage& stage) const {
+  store::StageCounts n = stage.counts;
+  n.planned = stage.n_planned;
+  const auto view = stage.phase == Phase::kOpen ? scheduler_.stage(stage.id) : std::nullopt;
+  if (view) {
+    n.done = view->n_done;
+    n.quarantined = view->n_quarantined;
+  }
+  return n;
 }
 
 void Loop::admit(store::SweepId id, std::optional<experiments::Sweep> plan) {
@@ -73,6 +76,7 @@ void Loop::admit(store::SweepId id, std::optional<experiments::Sweep> plan) {
   sweep.id = id;
   sweep.name = row->name;
   sweep.paused = row->state == "paused";
+  sweep.priority = row->priority;
   sweep.plan = std::move(plan);
   const auto bindings = store_.bindings(id);
   const auto is_bound = [&](const auto& model) {
@@ -307,7 +311,7 @@ void Loop::plan_slice(LiveSweep& sweep, LiveStage& stage, Clock::time_point unti
 void Loop::open(LiveSweep& sweep, LiveStage& stage) {
   StageOpened event{.stage = stage.id,
                     .sweep = sweep.id,
-                    .priority = sweep.id,
+                    .priority = sweep.priority,
                     .n_shards = stage.n_shards,
                     .ranges = {},
                     .done = store_.done(stage.id),

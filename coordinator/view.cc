@@ -113,6 +113,10 @@ CountsOf counts_from(const Store& store) {
       return {.planned = stage.n_shards,
               .done = stage.n_shards - stage.n_missing,
               .quarantined = stage.n_missing};
+    if (stage.state == "cancelled" && stage.n_done)
+      return {.planned = store.n_planned(stage.id),
+              .done = *stage.n_done,
+              .quarantined = stage.n_quarantined.value_or(0)};
     return store.counts(stage.id);
   };
 }

@@ -67,6 +67,7 @@ struct StageSpec {
 struct Spec {
   std::string name = {};
   uint64_t seed = 0;
+  int64_t priority = 0;  // of the runners' time, higher first; in no digest and no shard's key
   std::vector<ModelSpec> models;  // in the order of the file
   std::vector<DatasetSpec> datasets;
   std::vector<StageSpec> stages;

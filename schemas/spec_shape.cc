@@ -132,12 +132,8 @@ class Shape {
       complain(find_member(root, "name")->at, "name",
                "\"last\" already means the newest sweep; choose another name");
     }
-    if (const auto* seed = find_member(root, "seed")) {
-      if (const auto value =
-              read_param(seed->value, top_params()[1], seed->at, "seed", file_, problems_)) {
-        spec.seed = static_cast<uint64_t>(std::get<int64_t>(*value));
-      }
-    }
+    spec.seed = static_cast<uint64_t>(integer(root, top_params()[1]));
+    spec.priority = integer(root, top_params()[2]);
     for (const auto& member : root) {
       if (member.key == "models") {
         read_models(member, spec);
@@ -145,9 +141,10 @@ class Shape {
         read_datasets(member, spec);
       } else if (member.key == "stage") {
         read_stages(member, spec);
-      } else if (member.key != "name" && member.key != "seed") {
-        complain(member.at, key_text(member.key),
-                 unknown_key(member.key, {"name", "seed", "models", "datasets", "stage"}));
+      } else if (member.key != "name" && member.key != "seed" && member.key != "priority") {
+        complain(
+            member.at, key_text(member.key),
+            unknown_key(member.key, {"name", "seed", "priority", "models", "datasets", "stage"}));
       }
     }
     if (find(root, "stage") == nullptr) {
@@ -157,6 +154,14 @@ class Shape {
   }
 
  private:
+  int64_t integer(const Value::Table& root, const ParamInfo& info) {
+    const auto* member = find_member(root, info.name);
+    if (member == nullptr) return 0;
+    const auto value =
+        read_param(member->value, info, member->at, std::string(info.name), file_, problems_);
+    return value ? std::get<int64_t>(*value) : 0;
+  }
+
   void complain(Position at, const std::string& key, const std::string& message) {
     problems_.push_back({file_, at, key, message});
   }
@@ -329,7 +334,7 @@ Spec read_shape(const Value::Table& root, const std::string& file, std::vector<P
 }
 
 std::span<const ParamInfo> top_params() {
-  static const std::array<ParamInfo, 2> infos = {
+  static const std::array<ParamInfo, 3> infos = {
       ParamInfo{.name = "name",
                 .type = ParamType::kText,
                 .required = true,
@@ -343,6 +348,17 @@ std::span<const ParamInfo> top_params() {
                 .meaning = "Every random number of the sweep is a function of it: masks, paths, "
                            "random prune orders, rows of synthetic tasks, bootstrap resamples.",
                 .example = "20261120",
+                .axis = false},
+      ParamInfo{.name = "priority",
+                .type = ParamType::kInteger,
+                .otherwise = Field(int64_t{0}),
+                .at_least = -1000,
+                .at_most = 1000,
+                .meaning = "Sweeps of a higher priority get runners first; a lower one keeps one "
+                           "grant in twenty. Those of one priority get equal shares of the "
+                           "runners' time. It changes no number: a spec that differs in nothing "
+                           "else is the same spec.",
+                .example = "10",
                 .axis = false},
   };
   return infos;

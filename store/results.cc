@@ -16,7 +16,8 @@ namespace {
 
 constexpr const char* kAttemptColumns =
     "SELECT shard.key, a.attempt, w.public_key, a.outcome, a.message, a.device, a.seconds, "
-    "a.at_ms, tag.text FROM attempt a JOIN shard ON shard.id = a.shard JOIN worker w ON w.id = "
+    "a.at_ms, tag.text, a.suspect FROM attempt a JOIN shard ON shard.id = a.shard JOIN worker w ON "
+    "w.id = "
     "a.worker LEFT JOIN tag ON tag.id = a.tag";
 
 std::vector<AttemptRow> read_attempts(Statement& s) {
@@ -30,6 +31,7 @@ std::vector<AttemptRow> read_attempts(Statement& s) {
                     .message = s.text(4),
                     .device = s.text(5),
                     .seconds = s.number(6),
+                    .suspect = s.integer(9) != 0,
                     .at = iso_time(s.integer(7))});
   }
   return rows;
@@ -103,19 +105,18 @@ void Store::add_attempt(const ShardKey& key, int64_t attempt, const std::string&
       .run();
 }
 
-void Store::end_attempt(const ShardKey& key, int64_t attempt, const std::string& outcome,
-                        const std::string& message, const std::string& device, double seconds) {
+void Store::end_attempt(const AttemptRow& ended) {
   impl_
       ->writing(
-          "UPDATE attempt SET outcome = ?, message = ?, device = ?, seconds = ? WHERE shard = "
-          "(SELECT id FROM shard WHERE key = ?) AND "
-          "attempt = ?")
-      ->bind_text(outcome)
-      .bind_text(message)
-      .bind_text(device)
-      .bind(seconds)
-      .bind_blob(as_bytes(key))
-      .bind(attempt)
+          "UPDATE attempt SET outcome = ?, message = ?, device = ?, seconds = ?, suspect = ? WHERE "
+          "shard = (SELECT id FROM shard WHERE key = ?) AND attempt = ?")
+      ->bind_text(ended.outcome)
+      .bind_text(ended.message)
+      .bind_text(ended.device)
+      .bind(ended.seconds)
+      .bind(static_cast<int64_t>(ended.suspect))
+      .bind_blob(as_bytes(ended.key))
+      .bind(ended.attempt)
       .run();
 }
 

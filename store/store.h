@@ -24,11 +24,12 @@ using StageId = int64_t;
 struct SweepRow {
   SweepId id = 0;
   std::string name;
-  Digest digest;      // of the spec
-  std::string file;   // as the user named it
-  std::string root;   // where relative paths start
-  std::string text;   // the spec
-  std::string state;  // running | paused | cancelled | finished | stopped (an incomplete input)
+  Digest digest;         // of the spec
+  std::string file;      // as the user named it
+  std::string root;      // where relative paths start
+  std::string text;      // the spec
+  std::string state;     // running | paused | cancelled | finished | stopped (an incomplete input)
+  int64_t priority = 0;  // of the spec: higher first
   std::string created_at;   // ISO 8601 UTC; given by the store
   std::string finished_at;  // empty: not yet
 };
@@ -43,6 +44,8 @@ struct StageRow {
   std::string reason;     // why stopped
   int64_t n_cached = 0;   // results that were there already when it was planned
   int64_t n_missing = 0;  // of a finished stage: quarantined shards its table lacks
+  // Of a cancelled stage: how far it was then; nullopt: nobody counted.
+  std::optional<int64_t> n_done = {}, n_quarantined = {};
   int64_t micro_batch =
       0;  // 0: as the spec or the kind says; else halved to this after running out of memory
 };
@@ -51,13 +54,14 @@ struct StageRow {
 struct AttemptRow {
   ShardKey key;
   int64_t attempt = 0;
-  std::string worker;   // public key (z85)
-  std::string tag;      // it was granted for; empty: nobody knows, of an older database
-  std::string outcome;  // "granted", or how it ended: coordinator::Outcome as text
-  std::string message;
-  std::string device;
+  std::string worker = {};   // public key (z85)
+  std::string tag = {};      // it was granted for; empty: nobody knows, of an older database
+  std::string outcome = {};  // "granted", or how it ended: coordinator::Outcome as text
+  std::string message = {};
+  std::string device = {};
   double seconds = 0;
-  std::string at;  // ISO 8601 UTC of the grant; given by the store
+  bool suspect = false;  // a loss that points at the shard
+  std::string at = {};   // ISO 8601 UTC of the grant; given by the store
 };
 
 /// A finished shard's record.
@@ -115,6 +119,7 @@ class Store {
   void set_stage_state(StageId stage, const std::string& state, const std::string& reason);
   void set_stage_cached(StageId stage, int64_t n_cached);
   void set_stage_missing(StageId stage, int64_t n_missing);
+  void set_stage_counts(StageId stage, const StageCounts& counts);
   /// Also forgets the stage's planned shards.
   void set_stage_micro_batch(StageId stage, int64_t micro_batch);
   void bind_model(SweepId sweep, const std::string& model, const std::string& tag);
@@ -141,8 +146,8 @@ class Store {
   /// shard must be planned somewhere.
   void add_attempt(const ShardKey& key, int64_t attempt, const std::string& worker,
                    const std::string& tag);
-  void end_attempt(const ShardKey& key, int64_t attempt, const std::string& outcome,
-                   const std::string& message, const std::string& device, double seconds);
+  /// The attempt of that key and number ends so; worker, tag and time stay as they are.
+  void end_attempt(const AttemptRow& ended);
   int64_t last_attempt(const ShardKey& key) const;  // 0: none
   /// Those in which that worker was granted the shard for a runner of that tag, ascending.
   std::vector<int64_t> attempts(const ShardKey& key, const std::string& worker,

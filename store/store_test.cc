@@ -187,7 +187,12 @@ TEST(Store, AttemptsCountAnewAfterForgiving) {
   const StageId stage = plan(store, 1);
   store.transaction([&] {
     store.add_attempt(key_of(0), 1, "W", "T");
-    store.end_attempt(key_of(0), 1, "signal", "it crashed", "cpu", 2);
+    store.end_attempt({.key = key_of(0),
+                       .attempt = 1,
+                       .outcome = "signal",
+                       .message = "it crashed",
+                       .device = "cpu",
+                       .seconds = 2});
     store.quarantine(key_of(0), "crashed three times");
   });
   EXPECT_THAT(store.attempts(key_of(0), "W", "T"), ElementsAre(1));
@@ -205,9 +210,10 @@ TEST(Store, AttemptsCountAnewAfterForgiving) {
   EXPECT_EQ(store.attempts(key_of(0)).size(), 2u);
   EXPECT_EQ(store.open_attempts().size(), 1u);
   store.transaction([&] {
-    store.end_attempt(key_of(0), 2, "lost", "", "", 0);
-    store.add_attempt(key_of(0), 2, "V", "T");  // taken up again
+    store.end_attempt({.key = key_of(0), .attempt = 2, .outcome = "lost running", .suspect = true});
   });
+  EXPECT_TRUE(store.ended_attempts(key_of(0)).at(0).suspect);
+  store.transaction([&] { store.add_attempt(key_of(0), 2, "V", "T"); });  // taken up again
   EXPECT_EQ(store.open_attempts().size(), 1u);
   EXPECT_EQ(store.last_attempt(key_of(0)), 2);
 }

@@ -6,7 +6,8 @@ namespace headcount::store {
 namespace {
 
 constexpr const char* kSweepColumns =
-    "SELECT id, name, digest, file, root, text, state, created_ms, finished_ms FROM sweep";
+    "SELECT id, name, digest, file, root, text, state, created_ms, finished_ms, priority FROM "
+    "sweep";
 
 SweepRow read_sweep(const Statement& s) {
   SweepRow row{.id = s.integer(0),
@@ -16,10 +17,16 @@ SweepRow read_sweep(const Statement& s) {
                .root = s.text(4),
                .text = s.text(5),
                .state = s.text(6),
+               .priority = s.integer(9),
                .created_at = iso_time(s.integer(7)),
                .finished_at = {}};
   if (!s.null(8)) row.finished_at = iso_time(s.integer(8));
   return row;
+}
+
+std::optional<int64_t> optional_integer(const Statement& s, int column) {
+  if (s.null(column)) return std::nullopt;
+  return s.integer(column);
 }
 
 }  // namespace
@@ -27,8 +34,8 @@ SweepRow read_sweep(const Statement& s) {
 SweepId Store::add_sweep(const SweepRow& sweep, const std::vector<StageRow>& stages) {
   impl_
       ->writing(
-          "INSERT INTO sweep (name, digest, file, root, text, state, created_ms) VALUES (?, ?, ?, "
-          "?, ?, ?, ?)")
+          "INSERT INTO sweep (name, digest, file, root, text, state, created_ms, priority) VALUES "
+          "(?, ?, ?, ?, ?, ?, ?, ?)")
       ->bind_text(sweep.name)
       .bind_blob(as_bytes(sweep.digest))
       .bind_text(sweep.file)
@@ -36,6 +43,7 @@ SweepId Store::add_sweep(const SweepRow& sweep, const std::vector<StageRow>& sta
       .bind_text(sweep.text)
       .bind_text(sweep.state)
       .bind(now_ms())
+      .bind(sweep.priority)
       .run();
   const SweepId id = sqlite3_last_insert_rowid(impl_->connection->raw());
   for (const auto& stage : stages) {
@@ -72,7 +80,7 @@ std::vector<StageRow> Store::stages(SweepId sweep) const {
   std::vector<StageRow> rows;
   auto s = impl_->prepared(
       "SELECT id, sweep, number, name, kind, state, n_shards, reason, n_cached, n_missing, "
-      "micro_batch FROM stage WHERE sweep = ? ORDER BY number");
+      "micro_batch, n_done, n_quarantined FROM stage WHERE sweep = ? ORDER BY number");
   s->bind(sweep);
   while (s->step()) {
     rows.push_back({.id = s->integer(0),
@@ -85,6 +93,8 @@ std::vector<StageRow> Store::stages(SweepId sweep) const {
                     .reason = s->text(7),
                     .n_cached = s->integer(8),
                     .n_missing = s->integer(9),
+                    .n_done = optional_integer(*s, 11),
+                    .n_quarantined = optional_integer(*s, 12),
                     .micro_batch = s->integer(10)});
   }
   return rows;
@@ -116,6 +126,14 @@ void Store::set_stage_cached(StageId stage, int64_t n_cached) {
 
 void Store::set_stage_missing(StageId stage, int64_t n_missing) {
   impl_->writing("UPDATE stage SET n_missing = ? WHERE id = ?")->bind(n_missing).bind(stage).run();
+}
+
+void Store::set_stage_counts(StageId stage, const StageCounts& counts) {
+  impl_->writing("UPDATE stage SET n_done = ?, n_quarantined = ? WHERE id = ?")
+      ->bind(counts.done)
+      .bind(counts.quarantined)
+      .bind(stage)
+      .run();
 }
 
 void Store::set_stage_micro_batch(StageId stage, int64_t micro_batch) {

@@ -22,6 +22,10 @@ int64_t ms_since(Clock::time_point start) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - start).count();
 }
 
+// A coordinator that starts again waits a minute for those that held leases
+// (Settings::restored_ms).
+constexpr int64_t kLongestWaitMs = 5000;
+
 // Asking these twice would do something twice.
 bool may_ask_again(const std::string& verb) {
   return verb != "sweep.submit" && verb != "bench.submit" && verb != "key.create";
@@ -45,7 +49,8 @@ struct Client::Impl {
     dealer.set(zmq::sockopt::rcvhwm, 2000);
     dealer.set(zmq::sockopt::maxmsgsize, static_cast<int64_t>(kMaxFrameBytes));
     dealer.set(zmq::sockopt::reconnect_ivl, static_cast<int>(options.reconnect_ms));
-    dealer.set(zmq::sockopt::reconnect_ivl_max, static_cast<int>(32 * options.reconnect_ms));
+    dealer.set(zmq::sockopt::reconnect_ivl_max,
+               static_cast<int>(std::max(options.reconnect_ms, kLongestWaitMs)));
     dealer.set(zmq::sockopt::connect_timeout, 10000);
     dealer.set(zmq::sockopt::heartbeat_ivl, 5000);
     dealer.set(zmq::sockopt::heartbeat_timeout, 20000);

@@ -14,7 +14,7 @@
 namespace headcount::transport {
 
 struct ClientOptions {
-  int64_t reconnect_ms = 1000;  // the first wait; doubled after each failure up to 32 times that
+  int64_t reconnect_ms = 1000;  // the first wait; doubled after each failure up to 5 s
   bool curve = true;            // false only in measurements
 };
 

@@ -1,5 +1,5 @@
-// Who gets what: stages in their order, shards to be granted again first, then the cursor; credit
-// is time.
+// Who gets what: sweeps in the order of shares.cc, shards to be granted again first, then the
+// cursor; credit is time.
 #include <algorithm>
 
 #include "coordinator/scheduler/machine.h"
@@ -38,29 +38,31 @@ void Machine::fill() {
 }
 
 bool Machine::grant_one(WorkerState& worker) {
+  if (worker.is_full()) return false;
   for (auto& [tag, room] : worker.rooms) {
-    if (grant_one(worker, tag, room)) return true;
+    if (room.used >= room.capacity) continue;
+    if (grant_from(levels_.begin(), worker, tag, room) == Granted::kYes) return true;
   }
   return false;
 }
 
-bool Machine::grant_one(WorkerState& worker, const std::string& tag, const Room& room) {
-  if (room.used >= room.capacity) return false;
-  for (StageState* stage : order_) {
+Machine::Granted Machine::grant_of(SweepState& sweep, WorkerState& worker, const std::string& tag,
+                                   const Room& room) {
+  for (auto& [id, stage] : sweep.stages) {
     if (stage->paused) continue;
     for (RangeState& range : stage->ranges) {
       if (range.next == range.end && range.retry.empty()) continue;
       if (!satisfies(tag, range) || range.refused_by.contains(worker.key)) continue;
       const int64_t cost = kRunner / credit(range);
-      if (room.used + cost > room.capacity) return false;  // earlier stages first: wait for room
+      if (room.used + cost > room.capacity) return Granted::kWaits;
       ShardKey key;
       int64_t index = 0;
       if (!take(*stage, range, worker, cost, key, index)) continue;
-      grant(worker, tag, {stage->id, index}, key, cost);
-      return true;
+      grant(worker, tag, {id, index}, key, cost);
+      return Granted::kYes;
     }
   }
-  return false;
+  return Granted::kNo;
 }
 
 bool Machine::take(StageState& stage, RangeState& range, const WorkerState& worker, int64_t cost,
@@ -108,14 +110,26 @@ void Machine::grant(WorkerState& worker, const std::string& tag, const Place& pl
   lease.tag = tag;
   lease.cost = cost;
   attach(lease, place);
+  const StageState& stage = *find_stage(place.stage);
+  lease.expected_s = expected_s(sweeps_.at(stage.sweep), range_of(stage, place.index));
+  serve(stage.sweep, lease.expected_s);
   act(RecordGrant{.key = key, .attempt = lease.attempt, .worker = worker.key, .tag = tag});
   send_grant(key, add_lease(key, std::move(lease), worker), worker);
 }
 
 void Machine::attach(Lease& lease, Place place) {
-  if (std::find(lease.places.begin(), lease.places.end(), place) == lease.places.end()) {
-    lease.places.push_back(place);
-  }
+  if (std::find(lease.places.begin(), lease.places.end(), place) != lease.places.end()) return;
+  lease.places.push_back(place);
+  StageState& stage = *find_stage(place.stage);
+  ++stage.n_leased;
+  stage.n_running += lease.state == HeldState::kRunning;
+}
+
+void Machine::detach(Lease& lease, Place place) {
+  if (std::erase(lease.places, place) == 0) return;
+  StageState& stage = *find_stage(place.stage);
+  --stage.n_leased;
+  stage.n_running -= lease.state == HeldState::kRunning;
 }
 
 void Machine::detach_from_retry(const Place& place) {
@@ -150,6 +164,7 @@ bool Machine::able(const WorkerState& worker, const RangeState& range) const {
 
 bool Machine::has_room(const WorkerState& worker, const RangeState& range, int64_t cost) const {
   if (!worker.takes_work() || range.refused_by.contains(worker.key)) return false;
+  if (cost > 0 && worker.is_full()) return false;
   return std::any_of(worker.rooms.begin(), worker.rooms.end(), [&](const auto& room) {
     return satisfies(room.first, range) && room.second.capacity > 0 &&
            (cost == 0 || room.second.used + cost <= room.second.capacity);
@@ -230,6 +245,13 @@ bool Machine::may_be_recalled(const Lease& lease) const {
 void Machine::recall(const ShardKey& key, Lease& lease) {
   const WorkerState& worker = workers_.at(lease.worker);
   if (!worker.connected || lease.state != HeldState::kQueued) return;
+  const bool heard_since = worker.heard_at - lease.recalled_at >= 2 * settings_.heartbeat_ms;
+  if (lease.recalled_at != 0 && heard_since && !find_stage(lease.places.front().stage)->paused) {
+    // It was asked, and neither starts it nor gives it back.
+    revoke(key, lease);
+    requeue(end(key, Outcome::kRevoked, "it was not given back"), {.avoid = lease.worker});
+    return;
+  }
   lease.recalled_at = now_;
   send(worker, Recall{.key = key, .attempt = lease.attempt});
 }

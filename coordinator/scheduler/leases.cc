@@ -13,20 +13,37 @@ namespace {
 
 /// What a shard's ended attempts say against it.
 struct Case {
-  int charges = 0;
-  int losses = 0;
-  std::set<WorkerKey> charged_workers;
+  struct Count {
+    int n = 0;
+    std::set<WorkerKey> workers;
+    void add(const WorkerKey& worker) {
+      ++n;
+      workers.insert(worker);
+    }
+  };
+  Count charges, losses, suspects;
   std::string evidence;
 };
+
+/// Whether so many say enough: on two workers where there is another, or twice as many on
+/// whichever.
+bool convicts(const Case::Count& count, int limit, bool another) {
+  return count.n >= limit && (count.workers.size() >= 2 || !another || count.n >= 2 * limit);
+}
+
+/// One more would, were it on another worker than that one.
+bool needs_another(const Case::Count& count, int limit, const WorkerKey& worker) {
+  return count.n + 1 >= limit && count.workers == std::set{worker};
+}
 
 Case make_case(const std::vector<EndedAttempt>& attempts) {
   Case result;
   for (const EndedAttempt& ended : attempts) {
     if (is_charge(ended.outcome)) {
-      ++result.charges;
-      result.charged_workers.insert(ended.worker);
+      result.charges.add(ended.worker);
     } else if (is_loss(ended.outcome)) {
-      ++result.losses;
+      result.losses.add(ended.worker);
+      if (ended.suspect) result.suspects.add(ended.worker);
     } else {
       continue;
     }
@@ -43,7 +60,7 @@ Case make_case(const std::vector<EndedAttempt>& attempts) {
 Lease& Machine::add_lease(const ShardKey& key, Lease lease, WorkerState& worker) {
   lease.sequence = ++sequence_;
   lease.worker = worker.key;
-  lease.progressed_at = lease.sent_at = now_;
+  lease.lent_at = lease.progressed_at = lease.sent_at = now_;
   const Place& place = lease.places.front();
   lease.stall_ms = stall_ms(range_of(*find_stage(place.stage), place.index));
   worker.rooms[lease.tag].used += lease.cost;
@@ -59,6 +76,20 @@ Lease Machine::end(const ShardKey& key, Outcome outcome, const std::string& mess
   HC_CHECK(found != leases_.end());
   Lease lease = std::move(found->second);
   leases_.erase(found);
+  for (const Place& place : lease.places) {
+    StageState& stage = *find_stage(place.stage);
+    --stage.n_leased;
+    stage.n_running -= lease.state == HeldState::kRunning;
+  }
+  if (!lease.places.empty()) {
+    // A worker says how long it took, but not more than it had.
+    const double had_s = static_cast<double>(now_ - lease.lent_at) / 1000;
+    const double ran_s = lease.ran_at == 0 ? 0 : static_cast<double>(now_ - lease.ran_at) / 1000;
+    const double took_s = outcome != Outcome::kDone ? ran_s
+                          : seconds >= 0            ? std::min(seconds, had_s)
+                                                    : 0;
+    serve(find_stage(lease.places.front().stage)->sweep, took_s - lease.expected_s);
+  }
   WorkerState& worker = workers_.at(lease.worker);
   worker.held.erase(key);
   roomier_.push_back(&worker);
@@ -68,7 +99,8 @@ Lease Machine::end(const ShardKey& key, Outcome outcome, const std::string& mess
                  .outcome = outcome,
                  .message = message,
                  .device = device,
-                 .seconds = seconds});
+                 .seconds = seconds,
+                 .suspect = is_loss(outcome) && is_suspect(lease)});
   return lease;
 }
 
@@ -80,17 +112,17 @@ void Machine::fail(const ShardKey& key, Outcome outcome, const std::string& mess
                       .worker = lease.worker,
                       .tag = lease.tag,
                       .outcome = outcome,
-                      .message = message});
+                      .message = message,
+                      .suspect = is_suspect(lease)});
   const Case found = make_case(attempts);
 
   const bool another =
       std::any_of(lease.places.begin(), lease.places.end(), [&](const Place& place) {
         return another_able(range_of(*find_stage(place.stage), place.index), lease.worker);
       });
-  const bool on_enough_workers = found.charged_workers.size() >= 2 || !another ||
-                                 found.charges >= 2 * settings_.charges_to_quarantine;
-  if ((found.charges >= settings_.charges_to_quarantine && on_enough_workers) ||
-      found.losses >= settings_.max_losses) {
+  const int few = settings_.charges_to_quarantine;
+  if (convicts(found.charges, few, another) || convicts(found.suspects, few, another) ||
+      convicts(found.losses, settings_.max_losses, another)) {
     act(Quarantine{.key = key, .evidence = found.evidence});
     quarantined_.insert(key);
     for (const Place& place : lease.places) {
@@ -99,10 +131,16 @@ void Machine::fail(const ShardKey& key, Outcome outcome, const std::string& mess
     may_be_complete_ = true;
     return;
   }
-  const bool one_more_decides =
-      found.charges + 1 >= settings_.charges_to_quarantine && found.charged_workers.size() == 1;
   requeue(lease, {.avoid = lease.worker,
-                  .strictly = one_more_decides && found.charged_workers.contains(lease.worker)});
+                  .strictly = needs_another(found.charges, few, lease.worker) ||
+                              needs_another(found.suspects, few, lease.worker) ||
+                              needs_another(found.losses, settings_.max_losses, lease.worker)});
+}
+
+bool Machine::is_suspect(const Lease& lease) const {
+  if (lease.taken_up) return false;  // who knows what its worker finished before
+  const Millis began = std::max(lease.lent_at, lease.ran_at);
+  return now_ - began <= settings_.suspect_ms && workers_.at(lease.worker).finished_at <= began;
 }
 
 void Machine::requeue(const Lease& lease, const Again& again) {
@@ -162,6 +200,7 @@ void Machine::expire(WorkerState& worker) {
     const std::string why =
         "no progress for " + std::to_string((now_ - alive_at) / 1000) + " seconds";
     revoke(key, lease);
+    worker.n_finished = 0;
     if (lease.state == HeldState::kRunning) {
       fail(key, Outcome::kExpired, why, "");
     } else {
@@ -190,7 +229,7 @@ void Machine::settle_recorded(const ShardKey& key, const std::string& tag) {
     if (!satisfies(tag, range_of(*stage, place.index))) continue;
     const auto lease = leases_.find(key);
     if (lease != leases_.end()) {
-      std::erase(lease->second.places, place);
+      detach(lease->second, place);
       HC_CHECK(!lease->second.places.empty());  // one place at least was not satisfied
     }
     detach_from_retry(place);
@@ -227,7 +266,7 @@ void Machine::mark_done(StageState& stage, int64_t index) {
   if (stage.done[static_cast<size_t>(index)]) return;
   stage.done[static_cast<size_t>(index)] = true;
   ++stage.n_done;
-  may_be_complete_ = true;
+  may_be_complete_ |= stage.complete();
 }
 
 void Machine::revoke(const ShardKey& key, const Lease& lease) {
@@ -253,6 +292,7 @@ void Machine::take_up(const ShardKey& key, int64_t attempt, const std::string& t
   lease.attempt = attempt;
   lease.tag = tag;
   lease.cost = kRunner / 2;
+  lease.taken_up = true;
   for (const Place& place : places) {
     detach_from_retry(place);
     attach(lease, place);

@@ -42,15 +42,77 @@ TEST_F(SchedulerTest, QuarantinesOnTheOnlyWorkerThereIs) {
   EXPECT_THAT(all<Quarantine>(), SizeIs(1));
 }
 
+constexpr Millis kElevenMinutes = 660'000;
+
 TEST_F(SchedulerTest, KillsFromOutsideAreFreeUpToACap) {
   plan(1, {"a"});
   open(1);
   hello("w1");
-  for (int attempt = 1; attempt < settings().max_losses; ++attempt) {
-    fails("w1", "a", attempt, Cause::kKilled);
+  for (int attempt = 1; attempt <= settings().max_losses; ++attempt) {
     ASSERT_THAT(all<Quarantine>(), IsEmpty());
+    now_ += kElevenMinutes;
+    fails("w1", "a", attempt, Cause::kKilled);
   }
-  fails("w1", "a", settings().max_losses, Cause::kKilled);
+  EXPECT_THAT(all<Quarantine>(), SizeIs(1));
+}
+
+TEST_F(SchedulerTest, TwentyKillsOfOneWorkerQuarantineNothingWhereThereIsAnother) {
+  plan(1, {"a", "b"});
+  open(1);
+  hello("w1");
+  for (int attempt = 1; attempt <= 19; ++attempt) {
+    now_ += kElevenMinutes;
+    fails("w1", "a", attempt, Cause::kKilled);
+  }
+  ASSERT_EQ(outcome("a", 20), Outcome::kGranted);
+  hello("w2");
+  now_ += kElevenMinutes;
+  fails("w1", "a", 20, Cause::kKilled);
+  EXPECT_THAT(all<Quarantine>(), IsEmpty());
+  EXPECT_THAT(grants(), ElementsAre("w2:a/21"));
+  now_ += kElevenMinutes;
+  fails("w2", "a", 21, Cause::kKilled);
+  EXPECT_THAT(all<Quarantine>(), SizeIs(1));
+}
+
+TEST_F(SchedulerTest, ThreeQuickLossesWithNothingFinishedMeanwhileAreEnough) {
+  plan(1, {"a"});
+  open(1);
+  hello("w1");
+  for (int attempt = 1; attempt <= 3; ++attempt) {
+    ASSERT_THAT(all<Quarantine>(), IsEmpty());
+    now_ += 60'000;
+    fails("w1", "a", attempt, Cause::kKilled);
+  }
+  EXPECT_THAT(all<Quarantine>(), SizeIs(1));
+}
+
+TEST_F(SchedulerTest, ALossIsNoSuspicionWhereItsWorkerFinishedSomethingElseMeanwhile) {
+  plan(1, {"a", "b", "c", "d", "e", "f", "g"});
+  open(1);
+  hello("w1", 2);
+  for (int attempt = 1; attempt <= 4; ++attempt) {
+    now_ += 60'000;
+    done("w1", std::string(1, static_cast<char>('a' + attempt)), 1, 60);
+    now_ += 1000;
+    fails("w1", "a", attempt, Cause::kKilled);
+    ASSERT_THAT(all<Quarantine>(), IsEmpty()) << attempt;
+  }
+}
+
+TEST_F(SchedulerTest, WhatWasLostBeforeARestartIsRememberedAsSuspect) {
+  plan(1, {"a"});
+  open(1);
+  hello("w1");
+  fails("w1", "a", 1, Cause::kKilled);
+  fails("w1", "a", 2, Cause::kKilled);
+  restart();
+  open(1);
+  step(Restored{{{shard("a"), 3, "w1", "A"}}});
+  hello("w1", 1, "A", 1, {held("a", 3)});
+  fails("w1", "a", 3, Cause::kKilled);
+  EXPECT_THAT(all<Quarantine>(), IsEmpty()) << "nobody saw when that one began";
+  fails("w1", "a", 4, Cause::kKilled);
   EXPECT_THAT(all<Quarantine>(), SizeIs(1));
 }
 
@@ -116,7 +178,7 @@ TEST_F(SchedulerTest, ATimeThatCannotBeSpoilsNoCredit) {
   done("w1", "a", 1, std::numeric_limits<double>::quiet_NaN());
   done("w1", "b", 1, std::numeric_limits<double>::infinity());
   done("w1", "c", 1, -1);
-  EXPECT_THAT(scheduler_.leases(), SizeIs(3));
+  EXPECT_THAT(scheduler_.leases(), SizeIs(2)) << "as if one had taken a minute";
 }
 
 TEST_F(SchedulerTest, SaysThatAShardRanOutOfMemory) {
@@ -166,14 +228,63 @@ TEST_F(SchedulerTest, AnOldHeartbeatRevivesNoAttemptThatFailed) {
   EXPECT_EQ(outcome("a", 3), Outcome::kException);
 }
 
-TEST_F(SchedulerTest, RevokesALeaseThatSomebodyElseHasNow) {
+TEST_F(SchedulerTest, AWorkerThatReturnsKeepsWhatItRunsAndAnotherHasNotBegun) {
   plan(1, {"a"});
+  open(1);
+  hello("w1");
+  heartbeat("w1", {held("a", 1, HeldState::kRunning, 0.7)});
+  step(WorkerGone{"w1"});
+  hello("w2");
+  ASSERT_THAT(grants(), ElementsAre("w2:a/2"));
+  heartbeat("w2", {held("a", 2, HeldState::kQueued)});
+  now_ += 180'000;
+  hello("w1", 1, "A", 1, {held("a", 1, HeldState::kRunning, 0.8)});
+  EXPECT_THAT(sent<Revoke>(), ElementsAre("w2"));
+  ASSERT_THAT(scheduler_.leases(), SizeIs(1));
+  EXPECT_EQ(scheduler_.leases()[0].worker, "w1");
+  EXPECT_EQ(outcome("a", 1), Outcome::kGranted);
+  EXPECT_EQ(outcome("a", 2), Outcome::kRevoked);
+  done("w1", "a", 1);
+  EXPECT_THAT(all<StageComplete>(), SizeIs(1));
+}
+
+TEST_F(SchedulerTest, AWorkerThatReturnsLosesWhatRunsElsewhereOrIsDone) {
+  plan(1, {"a", "b"});
   open(1);
   hello("w1");
   step(WorkerGone{"w1"});
   hello("w2");
+  heartbeat("w2", {held("a", 2), held("b", 2, HeldState::kQueued)});
+  done("w2", "b", 2);
+  hello("w1", 1, "A", 1, {held("a", 1), held("b", 1)});
+  EXPECT_THAT(sent<Revoke>(), ElementsAre("w1", "w1"));
+  EXPECT_EQ(outcome("a", 2), Outcome::kGranted);
+}
+
+TEST_F(SchedulerTest, AWorkerThatReturnsDrainingGoesOnWithWhatItRuns) {
+  plan(1, {"a"});
+  open(1);
+  hello("w1");
+  step(WorkerGone{"w1"});
+  step(StagePaused{1});
   hello("w1", 1, "A", 1, {held("a", 1)});
-  EXPECT_THAT(sent<Revoke>(), ElementsAre("w1"));
+  EXPECT_THAT(sent<Revoke>(), IsEmpty());
+  EXPECT_EQ(outcome("a", 1), Outcome::kGranted);
+}
+
+TEST_F(SchedulerTest, AfterARestartLeasesWaitLongerThanAWorkerWaitsToConnect) {
+  plan(1, {"a", "b"});
+  open(1);
+  hello("w1");
+  restart();
+  open(1);
+  step(Restored{{{shard("a"), 1, "w1", "A"}, {shard("b"), 1, "w1", "A"}}});
+  hello("w2");
+  quiet_for(45'000, {{"w2", {}}});
+  hello("w1", 1, "A", 1, {held("a", 1), held("b", 1, HeldState::kQueued)});
+  EXPECT_THAT(sent<Revoke>(), IsEmpty());
+  EXPECT_EQ(outcome("a", 1), Outcome::kGranted);
+  EXPECT_EQ(outcome("b", 1), Outcome::kGranted);
 }
 
 TEST_F(SchedulerTest, OnlyProgressRenewsALease) {
@@ -245,7 +356,7 @@ TEST_F(SchedulerTest, AfterARestartALeaseOfAWorkerThatNeverComesBackIsLost) {
   step(Restored{{{shard("a"), 1, "w1", "A"}}});
   hello("w2");
   EXPECT_THAT(grants(), IsEmpty());
-  for (int i = 0; i < 20; ++i) {
+  for (int i = 0; i < 70; ++i) {
     heartbeat("w2", {});
     after(1000);
     if (!grants().empty()) break;

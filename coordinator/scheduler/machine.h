@@ -2,10 +2,12 @@
 // shards to be granted again; a shard is at any time in exactly one place of its stage: done,
 // quarantined, in `retry`, leased, or not yet reached by the cursor. Equal keys wanted at several
 // places share one lease. scheduler.cc: events; messages.cc: workers' messages; leases.cc: how
-// leases end; grants.cc: who gets what; views.cc: what people see.
+// leases end; grants.cc: who gets what; shares.cc: in which order; views.cc: what people see.
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -59,9 +61,10 @@ inline bool satisfies(const std::string& tag, const RangeState& range) {
 
 struct StageState {
   StageId id = 0;
-  int64_t priority = 0;
+  SweepId sweep = 0;
   int64_t n_shards = 0;
   int64_t n_done = 0;
+  int64_t n_leased = 0, n_running = 0;  // places of leases; those of running ones
   bool paused = false;
   std::vector<bool> done;
   std::set<int64_t> quarantined;
@@ -71,6 +74,32 @@ struct StageState {
     return !done[static_cast<size_t>(index)] && !quarantined.contains(index);
   }
   bool complete() const { return n_done + static_cast<int64_t>(quarantined.size()) == n_shards; }
+  /// Something is left to grant now.
+  bool has_work() const {
+    return !paused && std::any_of(ranges.begin(), ranges.end(), [](const RangeState& range) {
+      return range.next < range.end || !range.retry.empty();
+    });
+  }
+};
+
+/// A sweep with opened stages.
+struct SweepState {
+  int64_t priority = 0;
+  double served_s = 0;  // of runners' time: what ended as it was, what is lent as it is expected
+  std::map<StageId, StageState*> stages;
+
+  bool has_work() const {
+    return std::any_of(stages.begin(), stages.end(),
+                       [](const auto& stage) { return stage.second->has_work(); });
+  }
+};
+
+/// The sweeps of one priority.
+struct Level {
+  std::set<std::pair<double, SweepId>> order;  // by SweepState::served_s: the least is next
+  double served_s = 0;  // of the one served last: who had nothing to grant catches up with it
+  double shard_s = 0;   // of the last shard that was measured: what is expected of others
+  int64_t n_ahead = 0;  // grants since a lower priority had one
 };
 
 struct Lease {
@@ -81,7 +110,12 @@ struct Lease {
   HeldState state = HeldState::kQueued;
   double progress = 0;
   int64_t cost = 0;          // of kRunner
-  Millis progressed_at = 0;  // or granted
+  double expected_s = 0;     // counted in its sweep's served_s
+  Millis lent_at = 0;        // by this process
+  bool taken_up = false;     // it began before that
+  Millis ran_at = 0;         // first said to be running; 0: not yet
+  Millis progressed_at = 0;  // or granted; then only by progress worth the name (keeps_pace)
+  double progress_then = 0;
   Millis sent_at = 0;
   Millis recalled_at = 0;  // 0: not
   Millis stall_ms = 0;
@@ -107,10 +141,18 @@ struct WorkerState {
   Millis since = 0;  // connected
   Millis heard_at = 0;
   Millis progressed_at = 0;           // any of its shards
+  Millis finished_at = -1;            // any of its shards
+  int64_t n_finished = 0;             // since a lease of it expired
   std::map<std::string, Room> rooms;  // by tag
   std::set<ShardKey> held;
 
   bool takes_work() const { return connected && !draining && !drain_ordered; }
+  /// It holds as much as it has shown to be able to finish: what it may hold doubles with every
+  /// round of results.
+  bool is_full() const {
+    const auto n_runners = std::max<int64_t>(1, static_cast<int64_t>(runners.size()));
+    return static_cast<int64_t>(held.size()) >= 2 * (n_runners + n_finished);
+  }
 };
 
 class Scheduler::Machine {
@@ -125,6 +167,7 @@ class Scheduler::Machine {
   std::vector<LeaseView> lease_views() const;
   std::vector<TagView> tags() const;
   std::vector<std::string> explain(const StageState& stage) const;
+  std::vector<std::string> explain_share(const StageState& stage) const;
   void check_invariants() const;
   const StageState* find_stage(StageId stage) const;
 
@@ -164,6 +207,8 @@ class Scheduler::Machine {
             const std::string& device = "", double seconds = 0);
   void fail(const ShardKey& key, Outcome outcome, const std::string& message,
             const std::string& device);
+  bool is_suspect(const Lease& lease) const;
+  bool keeps_pace(const Lease& lease, double progress) const;
   void requeue(const Lease& lease, const Again& again);
   void forgive(const ShardKey& key);
   void forget_quarantined(const StageState& stage);
@@ -182,13 +227,25 @@ class Scheduler::Machine {
   // Grants (grants.cc).
   void fill();
   bool grant_one(WorkerState& worker);
-  bool grant_one(WorkerState& worker, const std::string& tag, const Room& room);
+  using Levels = std::map<int64_t, Level, std::greater<>>;
+  /// kWaits: for room that a shard needs which is next.
+  enum class Granted { kNo, kYes, kWaits };
+  Granted grant_from(Levels::iterator level, WorkerState& worker, const std::string& tag,
+                     const Room& room);
+  Granted grant_within(Level& level, WorkerState& worker, const std::string& tag, const Room& room);
+  Granted grant_of(SweepState& sweep, WorkerState& worker, const std::string& tag,
+                   const Room& room);
+  double expected_s(const SweepState& sweep, const RangeState& range) const;
+  void serve(SweepId id, double seconds);
+  void join(const StageOpened& event, StageState& stage);
+  void leave(const StageState& stage);
   bool take(StageState& stage, RangeState& range, const WorkerState& worker, int64_t cost,
             ShardKey& key, int64_t& index);
   bool available(StageState& stage, const RangeState& range, int64_t index, ShardKey& key);
   void grant(WorkerState& worker, const std::string& tag, const Place& place, const ShardKey& key,
              int64_t cost);
-  static void attach(Lease& lease, Place place);
+  void attach(Lease& lease, Place place);
+  void detach(Lease& lease, Place place);
   void detach_from_retry(const Place& place);
   void send_grant(const ShardKey& key, Lease& lease, const WorkerState& worker);
   bool avoided(const Again& again, const RangeState& range, const WorkerState& worker,
@@ -228,7 +285,8 @@ class Scheduler::Machine {
   bool may_be_complete_ = false;
   std::optional<std::pair<ShardKey, std::string>> recorded_now_;  // under which tag, in this step
   std::map<StageId, StageState> stages_;
-  std::vector<StageState*> order_;  // by (priority, id)
+  std::map<SweepId, SweepState> sweeps_;
+  Levels levels_;  // the highest priority first
   std::map<WorkerKey, WorkerState> workers_;
   std::set<ShardKey> quarantined_;  // in any opened stage
   // Never iterated: order comes from WorkerState::held.

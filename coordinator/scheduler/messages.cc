@@ -8,6 +8,24 @@ namespace headcount::coordinator {
 
 using Machine = Scheduler::Machine;
 
+namespace {
+
+/// A shard of a kind nobody has finished yet may take a hundred times as long: eleven days.
+constexpr double kUnmeasuredSeconds = 1e4;
+
+/// What a worker says a shard took, at most a minute more than it had it (of the attempt before a
+/// restart only that much is known).
+double believable_s(double said, Millis had) {
+  return said >= 0 ? std::min(said, static_cast<double>(had) / 1000 + 60) : 0;
+}
+
+bool given_up_unheard(Outcome outcome) {
+  return outcome == Outcome::kLost || outcome == Outcome::kLostRunning ||
+         outcome == Outcome::kExpired;
+}
+
+}  // namespace
+
 void Machine::hello(const WorkerMessage& event, const Hello& message) {
   const auto refuse = [&](std::string reason) {
     act(Send{event.worker, event.connection, Refused{.reason = std::move(reason)}});
@@ -69,17 +87,22 @@ void Machine::heartbeat(const WorkerMessage& event, const Heartbeat& message) {
 
 void Machine::introduce(WorkerState& worker, const std::vector<RunnerInfo>& runners) {
   std::map<std::string, int64_t> capacity;
-  for (const RunnerInfo& runner : runners) {
+  worker.runners.assign(runners.begin(),
+                        runners.begin() + static_cast<std::ptrdiff_t>(
+                                              std::min(runners.size(), settings_.max_runners)));
+  for (const RunnerInfo& runner : worker.runners) {
     if (!runner.tag.empty()) capacity[runner.tag] += kRunner;
   }
   capacity[std::string(kNoopTag)] = kRunner;  // done by the daemon itself
+  std::erase_if(worker.rooms, [&](const auto& room) {
+    return room.second.used == 0 && !capacity.contains(room.first);
+  });
   for (auto& [tag, room] : worker.rooms) {
     if (!capacity.contains(tag) && std::exchange(room.capacity, 0) != 0) work_appeared_ = true;
   }
   for (const auto& [tag, size] : capacity) {
     if (std::exchange(worker.rooms[tag].capacity, size) != size) work_appeared_ = true;
   }
-  worker.runners = runners;
 }
 
 void Machine::reconcile(WorkerState& worker, const std::vector<Held>& held) {
@@ -107,30 +130,34 @@ void Machine::held_by(WorkerState& worker, const Held& held) {
 }
 
 bool Machine::adopt(WorkerState& worker, const Held& held) {
-  if (leases_.contains(held.key) || quarantined_.contains(held.key)) return false;
-  // Only what was given up unheard goes on: an attempt the worker itself ended is listed by an old
+  if (quarantined_.contains(held.key)) return false;
+  const bool runs = held.state == HeldState::kRunning;
+  // What was lent to another since goes on where it runs already: work that was done is not thrown
+  // away for work that has not begun.
+  const auto lent = leases_.find(held.key);
+  if (lent != leases_.end() && (!runs || lent->second.state != HeldState::kQueued)) return false;
+  // Only what was given up unheard: an attempt the worker itself ended is listed by an old
   // heartbeat.
   const std::vector<EndedAttempt> ended = records_.ended(held.key);
-  if (ended.empty() || ended.back().attempt != held.attempt || ended.back().worker != worker.key ||
-      records_.last_attempt(held.key) != held.attempt) {
-    return false;
-  }
-  const Outcome outcome = ended.back().outcome;
-  const std::string& tag = ended.back().tag;
-  if (outcome != Outcome::kLost && outcome != Outcome::kLostRunning &&
-      outcome != Outcome::kExpired) {
-    return false;
-  }
+  const auto own = std::find_if(ended.begin(), ended.end(), [&](const EndedAttempt& attempt) {
+    return attempt.attempt == held.attempt && attempt.worker == worker.key &&
+           given_up_unheard(attempt.outcome);
+  });
+  if (own == ended.end()) return false;
   const std::vector<Place> places = wanted_places(held.key);
   const bool fits = std::any_of(places.begin(), places.end(), [&](const Place& place) {
     const StageState& stage = *find_stage(place.stage);
     const RangeState& range = range_of(stage, place.index);
-    return !stage.paused && satisfies(tag, range) && able(worker, range);
+    return satisfies(own->tag, range) && (runs || (!stage.paused && able(worker, range)));
   });
   if (!fits) return false;
-  take_up(held.key, held.attempt, tag, places, worker);
+  if (lent != leases_.end()) {
+    revoke(held.key, lent->second);
+    end(held.key, Outcome::kRevoked, "an earlier attempt was running still");
+  }
+  take_up(held.key, held.attempt, own->tag, places, worker);
   update(worker, leases_.at(held.key), held);
-  act(RecordGrant{.key = held.key, .attempt = held.attempt, .worker = worker.key, .tag = tag});
+  act(RecordGrant{.key = held.key, .attempt = held.attempt, .worker = worker.key, .tag = own->tag});
   return true;
 }
 
@@ -138,11 +165,25 @@ void Machine::update(WorkerState& worker, Lease& lease, const Held& held) {
   lease.seen = step_;
   // An old heartbeat arriving late takes nothing back.
   if (held.state < lease.state) return;
-  if (held.state > lease.state || held.progress > lease.progress) {
-    lease.progressed_at = worker.progressed_at = now_;
-    lease.state = held.state;
-    lease.progress = std::max(lease.progress, held.progress);
-  }
+  lease.progress = std::max(lease.progress, held.progress);
+  if (held.state == lease.state && !keeps_pace(lease, held.progress)) return;
+  lease.progressed_at = worker.progressed_at = now_;
+  lease.progress_then = lease.progress;
+  if (held.state == lease.state) return;
+  const int begins = (held.state == HeldState::kRunning) - (lease.state == HeldState::kRunning);
+  for (const Place& place : lease.places) find_stage(place.stage)->n_running += begins;
+  lease.state = held.state;
+  if (begins > 0) lease.ran_at = now_;
+}
+
+// Progress of less than a hundredth of what is usual renews nothing: it may be made up.
+bool Machine::keeps_pace(const Lease& lease, double progress) const {
+  if (progress <= lease.progress_then) return false;
+  const Place& place = lease.places.front();
+  const double median = range_of(*find_stage(place.stage), place.index).durations.median();
+  const double usual_s = median > 0 ? median : kUnmeasuredSeconds;
+  const double since_s = static_cast<double>(now_ - lease.progressed_at) / 1000;
+  return (progress - lease.progress_then) * 100 * usual_s >= since_s;
 }
 
 void Machine::shard_done(const WorkerMessage& event, ShardDone message) {
@@ -182,12 +223,16 @@ void Machine::shard_done(const WorkerMessage& event, ShardDone message) {
   if (lent) {
     const Lease lease = end(key, Outcome::kDone, "", device, seconds);
     WorkerState& worker = workers_.at(lease.worker);
-    worker.progressed_at = now_;
+    worker.progressed_at = worker.finished_at = now_;
+    ++worker.n_finished;
+    const double took_s = believable_s(seconds, now_ - lease.lent_at);
     for (const Place& place : lease.places) {
       StageState& stage = *find_stage(place.stage);
       RangeState& range = range_of(stage, place.index);
       if (satisfies(tag, range)) {
-        range.durations.add(seconds);
+        range.durations.add(took_s);
+        if (const auto at = sweeps_.find(stage.sweep); at != sweeps_.end())
+          levels_.at(at->second.priority).shard_s = took_s;
         mark_done(stage, place.index);
       } else {
         range.retry.try_emplace(place.index);

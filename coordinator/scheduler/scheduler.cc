@@ -68,7 +68,6 @@ void Machine::on(StageOpened& event) {
   HC_CHECK(!stages_.contains(event.stage));
   StageState stage;
   stage.id = event.stage;
-  stage.priority = event.priority;
   stage.n_shards = event.n_shards;
   stage.paused = event.paused;
   stage.done.resize(static_cast<size_t>(event.n_shards));
@@ -96,10 +95,7 @@ void Machine::on(StageOpened& event) {
     quarantined_.insert(records_.key(event.stage, index));
   }
   StageState& opened = stages_.emplace(event.stage, std::move(stage)).first->second;
-  const auto after = [](const StageState& a, const StageState* b) {
-    return std::pair(a.priority, a.id) < std::pair(b->priority, b->id);
-  };
-  order_.insert(std::upper_bound(order_.begin(), order_.end(), opened, after), &opened);
+  join(event, opened);
   work_appeared_ = may_be_complete_ = true;
   Restored restored{.attempts = std::move(event.attempts)};
   on(restored);
@@ -114,18 +110,27 @@ void Machine::on(StageClosed& event) {
     const std::vector<ShardKey> held(worker.held.begin(), worker.held.end());
     for (const ShardKey& key : held) {
       Lease& lease = leases_.at(key);
-      std::erase_if(lease.places, [&](const Place& place) { return place.stage == event.stage; });
-      if (!lease.places.empty()) continue;
-      for (const Place& place : wanted_places(key)) {
-        if (place.stage == event.stage) continue;
-        detach_from_retry(place);
-        attach(lease, place);
+      const std::vector<Place> places = lease.places;
+      const auto here = [&](const Place& place) { return place.stage == event.stage; };
+      if (std::none_of(places.begin(), places.end(), here)) continue;
+      if (std::all_of(places.begin(), places.end(), here)) {
+        for (const Place& place : wanted_places(key)) {
+          if (here(place)) continue;
+          detach_from_retry(place);
+          attach(lease, place);
+        }
       }
-      if (lease.places.empty()) revoke(key, end(key, Outcome::kRevoked, "its stage was closed"));
+      if (std::all_of(lease.places.begin(), lease.places.end(), here)) {
+        revoke(key, end(key, Outcome::kRevoked, "its stage was closed"));
+        continue;
+      }
+      for (const Place& place : places) {
+        if (here(place)) detach(lease, place);
+      }
     }
   }
   forget_quarantined(*stage);
-  std::erase(order_, stage);
+  leave(*stage);
   stages_.erase(event.stage);
   work_appeared_ = true;
 }
@@ -215,7 +220,9 @@ void Machine::on(Drain& event) {
 void Machine::on(Tick&) {
   std::vector<WorkerKey> silent;
   for (auto& [key, worker] : workers_) {
-    if (now_ - worker.heard_at > settings_.silence_ms) silent.push_back(key);
+    // One that held leases before a restart has not heard of it yet.
+    const Millis patience = worker.connected ? settings_.silence_ms : settings_.restored_ms;
+    if (now_ - worker.heard_at > patience) silent.push_back(key);
   }
   for (const WorkerKey& key : silent) worker_gone(key, "its worker fell silent");
   for (auto& [key, worker] : workers_) expire(worker);
@@ -226,17 +233,17 @@ void Machine::on(Tick&) {
 
 void Machine::complete_stages() {
   if (!std::exchange(may_be_complete_, false)) return;
-  for (size_t i = 0; i < order_.size();) {
-    StageState* stage = order_[i];
-    if (!stage->complete()) {
-      ++i;
+  for (auto at = stages_.begin(); at != stages_.end();) {
+    const StageState& stage = at->second;
+    if (!stage.complete()) {
+      ++at;
       continue;
     }
-    act(StageComplete{.stage = stage->id,
-                      .n_missing = static_cast<int64_t>(stage->quarantined.size())});
-    forget_quarantined(*stage);
-    order_.erase(order_.begin() + static_cast<std::ptrdiff_t>(i));
-    stages_.erase(stage->id);
+    act(StageComplete{.stage = stage.id,
+                      .n_missing = static_cast<int64_t>(stage.quarantined.size())});
+    forget_quarantined(stage);
+    leave(stage);
+    at = stages_.erase(at);
   }
 }
 

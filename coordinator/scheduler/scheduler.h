@@ -25,6 +25,7 @@
 namespace headcount::coordinator {
 
 using Millis = int64_t;  // since some fixed start; never goes back within one process
+using SweepId = int64_t;
 using StageId = int64_t;
 using WorkerKey = std::string;   // public key: the ZAP User-Id
 using Connection = std::string;  // today's address of a worker: the ROUTER routing id
@@ -37,7 +38,8 @@ enum class Outcome {
   kGivenBack,    // never started: drained or recalled
   kRevoked,      // cancelled, or another attempt was first
   kLost,         // its worker fell silent or was restarted before the shard was seen running; free
-  kLostRunning,  // the same while it was running: free up to Settings::max_losses
+  kLostRunning,  // the same while it was running: free up to Settings::max_losses, or
+                 // charges_to_quarantine where each is suspect
   kExpired,      // running without progress for longer than the worker's own stall limit: as
                  // kLostRunning
   kException,    // from here on what the worker reported; all but kKilled and kModelRefused are
@@ -73,6 +75,7 @@ struct EndedAttempt {
   std::string tag;  // it was granted for
   Outcome outcome = Outcome::kDone;
   std::string message;
+  bool suspect = false;  // as EndAttempt says
 };
 
 /// The durable facts, as of the last applied record. Outlives the scheduler.
@@ -116,12 +119,13 @@ struct Restored {
   };
   std::vector<Attempt> attempts;
 };
-/// A planned stage may be worked on. `ranges` cover 0 .. n_shards - 1 in order. Stages of lower
-/// `priority` are served first, equal ones by id. Answered by StageComplete at once when nothing is
-/// left.
+/// A planned stage may be worked on. `ranges` cover 0 .. n_shards - 1 in order. Sweeps of
+/// higher `priority` are served first, lower ones keep one grant in Settings::lower_share; those of
+/// one priority get equal shares of the runners' time, each stage by stage. Answered by
+/// StageComplete at once when nothing is left.
 struct StageOpened {
   StageId stage = 0;
-  int64_t sweep = 0;
+  SweepId sweep = 0;
   int64_t priority = 0;
   int64_t n_shards = 0;
   std::vector<Range> ranges = {};
@@ -197,6 +201,9 @@ struct EndAttempt {
   std::string message;
   std::string device;
   double seconds = 0;
+  // Of a loss: it points at the shard. It came within Settings::suspect_ms of the attempt's start,
+  // and its worker had finished nothing else meanwhile.
+  bool suspect = false;
 };
 struct Quarantine {
   ShardKey key;
@@ -252,14 +259,20 @@ bool is_record(const Action& action);
 // ---- the machine
 
 struct Settings {
-  std::string version;         // of the program: a worker of another one is refused
-  Millis heartbeat_ms = 1000;  // told to workers
-  Millis silence_ms = 15'000;  // a worker not heard for so long is gone
+  std::string version;          // of the program: a worker of another one is refused
+  Millis heartbeat_ms = 1000;   // told to workers
+  Millis silence_ms = 15'000;   // a worker not heard for so long is gone
+  Millis restored_ms = 60'000;  // ... one that held leases before a restart and is not back yet:
+                                // longer than a worker ever waits between two tries to connect
   Millis stall_at_least_ms =
       300'000;                    // stall limit: max of this and 10 x the stage's median shard time
   int charges_to_quarantine = 3;  // on two workers where two exist; twice as many on whichever
-  int max_losses = 20;  // free losses of a running shard that end in quarantine all the same
+  int max_losses = 20;  // free losses of a running shard that end in quarantine all the same, on
+                        // two workers as charges do; suspect ones as soon as charges
+  Millis suspect_ms = 600'000;
   double credit_seconds = 1.0;  // work lent to a runner ahead of time
+  int lower_share = 20;         // of so many grants one goes to a lower priority that has work
+  size_t max_runners = 256;     // of one worker: those it announces beyond are not counted
   int max_credit = 256;         // shards per runner
 };
 

@@ -208,6 +208,7 @@ class SchedulerTest : public ::testing::Test, public Records {
       EndedAttempt& attempt = attempts_.at(end->key).at(static_cast<size_t>(end->attempt - 1));
       attempt.outcome = end->outcome;
       attempt.message = end->message;
+      attempt.suspect = end->suspect;
     } else if (const auto* forgive = std::get_if<Forgive>(&action)) {
       forgiven_[forgive->key] = last_attempt(forgive->key);
     }

@@ -8,6 +8,21 @@ namespace headcount::coordinator {
 
 using Machine = Scheduler::Machine;
 
+namespace {
+
+/// "sweeps 3, 5, 8 and 4 more".
+std::string text_of(const std::vector<SweepId>& sweeps) {
+  constexpr size_t kNamed = 5;
+  std::string text = sweeps.size() == 1 ? "sweep " : "sweeps ";
+  for (size_t i = 0; i < std::min(sweeps.size(), kNamed); ++i) {
+    text += (i == 0 ? "" : ", ") + std::to_string(sweeps[i]);
+  }
+  if (sweeps.size() > kNamed) text += " and " + std::to_string(sweeps.size() - kNamed) + " more";
+  return text;
+}
+
+}  // namespace
+
 std::vector<WorkerView> Machine::worker_views() const {
   std::vector<WorkerView> views;
   for (const auto& [key, worker] : workers_) {
@@ -29,7 +44,7 @@ std::vector<WorkerView> Machine::worker_views() const {
 
 std::vector<StageView> Machine::stage_views() const {
   std::vector<StageView> views;
-  for (const StageState* stage : order_) views.push_back(view(*stage));
+  for (const auto& [id, stage] : stages_) views.push_back(view(stage));
   return views;
 }
 
@@ -38,16 +53,9 @@ StageView Machine::view(const StageState& stage) const {
                  .paused = stage.paused,
                  .n_shards = stage.n_shards,
                  .n_done = stage.n_done,
+                 .n_queued = stage.n_leased - stage.n_running,
+                 .n_running = stage.n_running,
                  .n_quarantined = static_cast<int64_t>(stage.quarantined.size())};
-  for (const auto& [key, worker] : workers_) {
-    for (const ShardKey& held : worker.held) {
-      const Lease& lease = leases_.at(held);
-      for (const Place& place : lease.places) {
-        if (place.stage != stage.id) continue;
-        ++(lease.state == HeldState::kRunning ? view.n_running : view.n_queued);
-      }
-    }
-  }
   double weight = 0;
   for (const RangeState& range : stage.ranges) {
     if (range.durations.empty()) continue;
@@ -130,6 +138,7 @@ std::vector<std::string> Machine::explain(const StageState& stage) const {
                         std::to_string(able_workers) + " able worker(s)");
     }
   }
+  for (std::string& reason : explain_share(stage)) reasons.push_back(std::move(reason));
   if (!stage.quarantined.empty()) {
     reasons.push_back(std::to_string(stage.quarantined.size()) +
                       " shard(s) failed too often and are quarantined: `headcount sweep retry` "
@@ -138,9 +147,29 @@ std::vector<std::string> Machine::explain(const StageState& stage) const {
   return reasons;
 }
 
+std::vector<std::string> Machine::explain_share(const StageState& stage) const {
+  if (!stage.has_work()) return {};
+  const int64_t priority = sweeps_.at(stage.sweep).priority;
+  std::vector<SweepId> ahead, beside;
+  for (const auto& [id, sweep] : sweeps_) {
+    if (id == stage.sweep || sweep.priority < priority || !sweep.has_work()) continue;
+    (sweep.priority > priority ? ahead : beside).push_back(id);
+  }
+  std::vector<std::string> reasons;
+  if (!ahead.empty()) {
+    reasons.push_back(text_of(ahead) + " of higher priority ahead: one grant in " +
+                      std::to_string(settings_.lower_share) + " is left to lower ones");
+  }
+  if (!beside.empty()) {
+    reasons.push_back(text_of(beside) + " of the same priority share the runners' time with it");
+  }
+  return reasons;
+}
+
 void Machine::check_invariants() const {
   size_t n_held = 0;
   std::map<Place, int> leased;
+  std::map<StageId, int64_t> n_leased, n_running;
   for (const auto& [worker_key, worker] : workers_) {
     HC_CHECK(worker.key == worker_key);
     n_held += worker.held.size();
@@ -154,12 +183,19 @@ void Machine::check_invariants() const {
       for (const Place& place : lease.places) {
         HC_CHECK(records_.key(place.stage, place.index) == key);
         ++leased[place];
+        ++n_leased[place.stage];
+        n_running[place.stage] += lease.state == HeldState::kRunning;
       }
     }
     for (const auto& [tag, room] : worker.rooms) HC_CHECK(room.used == used[tag]);
   }
   HC_CHECK(n_held == leases_.size());
-  HC_CHECK(order_.size() == stages_.size());
+  size_t n_stages = 0;
+  for (const auto& [id, sweep] : sweeps_) {
+    HC_CHECK(levels_.at(sweep.priority).order.contains({sweep.served_s, id}));
+    n_stages += sweep.stages.size();
+  }
+  HC_CHECK(n_stages == stages_.size());
   for (const auto& [id, stage] : stages_) {
     int64_t n_done = 0;
     for (int64_t i = 0; i < stage.n_shards; ++i) {
@@ -173,6 +209,7 @@ void Machine::check_invariants() const {
       n_done += is_done;
     }
     HC_CHECK(n_done == stage.n_done);
+    HC_CHECK(n_leased[id] == stage.n_leased && n_running[id] == stage.n_running);
     HC_CHECK(!stage.complete());
   }
 }

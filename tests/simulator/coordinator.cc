@@ -249,7 +249,13 @@ void Coordinator::apply(const Action& record) {
     const std::string outcome(to_string(end->outcome));
     world_.trace("co", "records end " + short_name(end->key) + "/" + std::to_string(end->attempt) +
                            " " + outcome);
-    store.end_attempt(end->key, end->attempt, outcome, end->message, end->device, end->seconds);
+    store.end_attempt({.key = end->key,
+                       .attempt = end->attempt,
+                       .outcome = outcome,
+                       .message = end->message,
+                       .device = end->device,
+                       .seconds = end->seconds,
+                       .suspect = end->suspect});
   } else if (const auto* bad = std::get_if<coordinator::Quarantine>(&record)) {
     world_.trace("co", "records quarantine " + short_name(bad->key));
     laws_.about_to_quarantine(bad->key, *scheduler_);
@@ -439,7 +445,8 @@ std::vector<coordinator::EndedAttempt> Coordinator::ended(const ShardKey& key) c
                      .worker = row.worker,
                      .tag = row.tag,
                      .outcome = coordinator::outcome_from_string(row.outcome),
-                     .message = row.message});
+                     .message = row.message,
+                     .suspect = row.suspect});
   }
   return ended;
 }

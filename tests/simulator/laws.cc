@@ -169,6 +169,7 @@ void Laws::ended(const coordinator::EndAttempt& end) {
                            " never gave it back");
   }
   found->second.outcome = end.outcome;
+  found->second.suspect = end.suspect;
 }
 
 void Laws::about_to_quarantine(const ShardKey& key, const coordinator::Scheduler& scheduler) {
@@ -195,23 +196,34 @@ void Laws::about_to_quarantine(const ShardKey& key, const coordinator::Scheduler
 }
 
 void Laws::quarantined(const coordinator::Quarantine& quarantine) {
-  int charges = 0, losses = 0;
-  std::set<std::string> workers;
+  struct Count {
+    int limit = 0, n = 0;
+    std::set<std::string> workers = {};
+    bool enough(bool another) const {
+      return n >= limit && (workers.size() >= 2 || n >= 2 * limit || !another);
+    }
+  };
+  Count charges{settings_.charges_to_quarantine}, suspects{settings_.charges_to_quarantine},
+      losses{settings_.max_losses};
   for (const auto& [number, attempt] : attempts_[quarantine.key]) {
     if (attempt.forgiven) continue;
-    losses += coordinator::is_loss(attempt.outcome);
-    if (!coordinator::is_charge(attempt.outcome)) continue;
-    ++charges;
-    workers.insert(attempt.worker);
+    const bool loss = coordinator::is_loss(attempt.outcome);
+    const std::pair<bool, Count*> counts[] = {{coordinator::is_charge(attempt.outcome), &charges},
+                                              {loss && attempt.suspect, &suspects},
+                                              {loss, &losses}};
+    for (const auto& [counted, count] : counts) {
+      if (!counted) continue;
+      ++count->n;
+      count->workers.insert(attempt.worker);
+    }
   }
-  const bool charged = charges >= settings_.charges_to_quarantine &&
-                       (workers.size() >= 2 || charges >= 2 * settings_.charges_to_quarantine ||
-                        n_able_.at(quarantine.key) < 2);
-  if (!charged && losses < settings_.max_losses) {
+  const bool another = n_able_.at(quarantine.key) >= 2;
+  if (!charges.enough(another) && !suspects.enough(another) && !losses.enough(another)) {
     world_.violated(5, short_name(quarantine.key) + " was quarantined for " +
-                           std::to_string(charges) + " charge(s) on " +
-                           std::to_string(workers.size()) + " worker(s) and " +
-                           std::to_string(losses) + " loss(es)");
+                           std::to_string(charges.n) + " charge(s) on " +
+                           std::to_string(charges.workers.size()) + " worker(s) and " +
+                           std::to_string(losses.n) + " loss(es), " + std::to_string(suspects.n) +
+                           " of them suspect");
   }
   if (quarantine.evidence.empty()) {
     world_.violated(5, short_name(quarantine.key) + " was quarantined without evidence");

@@ -74,6 +74,7 @@ class Laws {
     std::string worker, tag;
     coordinator::Outcome outcome = coordinator::Outcome::kGranted;
     bool forgiven = false;
+    bool suspect = false;
   };
   /// Where a shard is wanted.
   struct Want {

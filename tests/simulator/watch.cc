@@ -239,7 +239,7 @@ void Watch::nobody_is_overdue() {
 }
 
 bool Watch::silent(const Worker& worker) const {
-  return now_ - worker.heard_at > settings_.silence_ms;
+  return now_ - worker.heard_at > (worker.connected ? settings_.silence_ms : settings_.restored_ms);
 }
 
 // What waits behind a shard that gets on is as alive as that one.
