@@ -129,7 +129,7 @@ def main():
     n_missed = 0
     print("| planted bug | first seed | the law it breaks |\n|---|---|---|")
     for name, file, old, new in chosen:
-        text = (ROOT / file).read_text()
+        text = (tree / file).read_text()
         (tree / file).write_text(text.replace(old, new))
         try:
             found = first_failure(tree, build, args.seeds)
