@@ -92,10 +92,12 @@ bool Laws::wanted(const ShardKey& key, bool now) const {
 
 void Laws::nothing_is_lent_unwanted() const {
   for (const auto& [key, attempts] : attempts_) {
-    if (attempts.empty() || attempts.rbegin()->second.outcome != Outcome::kGranted) continue;
     if (wanted(key, false)) continue;
-    world_.violated(4, short_name(key) + " is lent to " + attempts.rbegin()->second.worker +
-                           ", though no stage wants it since one was cancelled");
+    for (const auto& [number, attempt] : attempts) {
+      if (attempt.outcome != Outcome::kGranted) continue;
+      world_.violated(4, short_name(key) + " is lent to " + attempt.worker +
+                             ", though no stage wants it since one was cancelled");
+    }
   }
 }
 

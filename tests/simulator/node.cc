@@ -140,7 +140,9 @@ void Node::deliver(Message message) {
     // A noop's result is on no disk; the agent still holds it.
     const auto held = disk_.find(ack->key);
     if (held != disk_.end()) laws_.acknowledged(name_, held->second);
+    answered_.insert(ack->key);
   }
+  if (const auto* revoke = std::get_if<Revoke>(&message)) answered_.insert(revoke->key);
   step(worker::Received{std::move(message)});
 }
 
@@ -158,6 +160,7 @@ bool Node::perform(worker::Action& action) {
       return false;
     }
     disk_[persist->done.key] = persist->done;
+    answered_.erase(persist->done.key);
     if (world_.strikes(25)) {
       crash(Fault::kWorkerCrash);
       return false;
@@ -172,6 +175,10 @@ bool Node::perform(worker::Action& action) {
     world_.trace(name_, "-> " + describe(send->message));
     network_.to_coordinator(number_, std::move(send->message));
   } else if (const auto* forget = std::get_if<worker::Forget>(&action)) {
+    if (!answered_.contains(forget->key)) {
+      world_.violated(1, name_ + " forgets its result of " + short_name(forget->key) +
+                             ", which nobody has answered");
+    }
     disk_.erase(forget->key);
   } else if (const auto* started = std::get_if<worker::StartRunner>(&action)) {
     start(started->runner);

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -72,6 +73,7 @@ class Node {
   Failures& failures_;
   std::optional<worker::Agent> agent_;
   std::map<ShardKey, ShardDone> disk_;
+  std::set<ShardKey> answered_;  // acknowledged or revoked since it was persisted
   // Of each runner's process and of the daemon: what an earlier one would have done does not
   // happen.
   std::vector<uint64_t> runner_lives_;

@@ -75,8 +75,10 @@ void Watch::pass_time(Millis now) {
   const bool starts = !std::exchange(clock_started_, true);
   now_ = starts ? now : std::max(now_, now);
   if (!starts && !suspended) return;
-  for (auto& [key, worker] : workers_) worker.heard_at = worker.progressed_at = now_;
-  for (auto& [key, lent] : lent_) lent.progressed_at = now_;
+  for (auto& [key, worker] : workers_) {
+    worker.heard_at = worker.progressed_at = worker.got_on_at = now_;
+  }
+  for (auto& [key, lent] : lent_) lent.progressed_at = lent.got_on_at = now_;
 }
 
 void Watch::listen(const Step& step) {
@@ -100,7 +102,7 @@ void Watch::listen(const Step& step) {
   } else if (const auto* done = std::get_if<ShardDone>(&event->message)) {
     const auto lent = lent_.find(done->key);
     if (lent == lent_.end() || lent->second.worker != event->worker) return;
-    worker.progressed_at = now_;
+    worker.progressed_at = worker.got_on_at = now_;
     if (done->tag == kNoopTag) return;
     shortest_seconds_ = std::min(shortest_seconds_, done->seconds);
     longest_seconds_ = std::max(longest_seconds_, done->seconds);
@@ -141,6 +143,7 @@ void Watch::note_held(const std::string& worker, const std::vector<Held>& held) 
     Lent& lent = found->second;
     if (item.state == lent.state && item.progress <= lent.progress) continue;
     lent.progressed_at = workers_.at(worker).progressed_at = now_;
+    if (item.state > lent.state) lent.got_on_at = workers_.at(worker).got_on_at = now_;
     lent.state = item.state;
     lent.progress = std::max(lent.progress, item.progress);
   }
@@ -154,7 +157,8 @@ void Watch::granted(const coordinator::RecordGrant& grant) {
                       .worker = grant.worker,
                       .tag = grant.tag,
                       .carried = taken_up_again,
-                      .progressed_at = now_};
+                      .progressed_at = now_,
+                      .got_on_at = now_};
   const Worker& worker = workers_[grant.worker];
   const std::string what = name(grant.key, grant.attempt) + " was granted to " + grant.worker;
   if (!worker.connected) world_.violated(4, what + ", which has not said hello");
@@ -187,16 +191,20 @@ void Watch::ended(const Step& step, const coordinator::EndAttempt& end) {
   const bool by_restart = speaker_restarted_ && event != nullptr && event->worker == lent.worker;
   const bool at_tick = std::holds_alternative<coordinator::Tick>(step.event);
   const bool by_silence = at_tick && silent(worker);
-  // Of what was granted in an earlier life, the least that the coordinator may have asked for.
+  // Of what was granted in an earlier life, the least that the coordinator may have asked for; and
+  // progress so slow that it renews nothing may be all there was since it began.
   Lent least = lent;
   least.stall_ms = std::max(lent.stall_ms, settings_.stall_at_least_ms);
-  const bool by_expiry = at_tick && without_progress_ms(lent) > patience_ms(least);
+  const Millis got_on_at = lent.state == HeldState::kQueued
+                               ? std::max(lent.got_on_at, worker.got_on_at)
+                               : lent.got_on_at;
+  const bool by_expiry = at_tick && now_ - got_on_at > patience_ms(least);
   const bool given_up = end.outcome == Outcome::kLost || end.outcome == Outcome::kLostRunning ||
                         end.outcome == Outcome::kExpired;
   if (given_up && !by_restart && !by_silence && !by_expiry) {
     world_.violated(4, what + " was given up (" + std::string(to_string(end.outcome)) +
                            "), though its worker was heard " + seconds(now_ - worker.heard_at) +
-                           " ago and got on " + seconds(without_progress_ms(lent)) + " ago");
+                           " ago and got on " + seconds(now_ - got_on_at) + " ago");
   }
   if (end.outcome == Outcome::kLostRunning) lost_running_[lent.worker].push_back(end.key);
   if (end.outcome != Outcome::kRevoked && end.outcome != Outcome::kExpired) return;
@@ -239,6 +247,7 @@ void Watch::nobody_is_overdue() {
 }
 
 bool Watch::silent(const Worker& worker) const {
+  // One that held leases before a restart has not heard of it yet.
   return now_ - worker.heard_at > (worker.connected ? settings_.silence_ms : settings_.restored_ms);
 }
 

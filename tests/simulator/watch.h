@@ -43,6 +43,7 @@ class Watch {
     bool draining = false, drain_ordered = false;
     Millis heard_at = 0;
     Millis progressed_at = 0;  // any of its shards
+    Millis got_on_at = 0;      // one of its shards began or ended
   };
   struct Lent {
     int64_t attempt = 0;
@@ -53,6 +54,7 @@ class Watch {
     HeldState state = HeldState::kQueued;
     double progress = 0;
     Millis progressed_at = 0;
+    Millis got_on_at = 0;  // granted, or came to its state
   };
 
   void pass_time(Millis now);
