@@ -36,6 +36,7 @@ std::optional<Digest> Disk::recorded(const ShardKey& key, const std::string& tag
 }
 
 void Laws::submitted(coordinator::StageId id, const PlannedStage& stage) {
+  shares_.submitted(id, stage);
   for (const coordinator::Range& range : stage.ranges) {
     for (int64_t i = range.first; i < range.end; ++i) {
       wants_[stage.keys[static_cast<size_t>(i)]].push_back({id, range.tag});
@@ -64,6 +65,7 @@ void Laws::committed(const std::vector<Step>& steps) {
     }
     if (std::holds_alternative<coordinator::StageClosed>(step.event)) nothing_is_lent_unwanted();
     watch_.stepped(step);
+    shares_.stepped(step);
   }
 }
 
@@ -236,6 +238,7 @@ void Laws::quarantined(const coordinator::Quarantine& quarantine) {
 void Laws::restarted() {
   paused_.clear();
   watch_.restarted();
+  shares_.restarted();
   for (const auto& [which, hash] : results_) {
     if (disk_.recorded(which.first, which.second) != hash) {
       world_.violated(1, "the committed result of " + short_name(which.first) +

@@ -12,6 +12,7 @@
 #include "coordinator/scheduler/scheduler.h"
 #include "store/store.h"
 #include "tests/simulator/plan.h"
+#include "tests/simulator/shares.h"
 #include "tests/simulator/watch.h"
 #include "tests/simulator/world.h"
 
@@ -37,7 +38,12 @@ class Disk {
 class Laws {
  public:
   Laws(World& world, const Plan& plan, const Disk& disk, const coordinator::Settings& settings)
-      : world_(world), plan_(plan), disk_(disk), settings_(settings), watch_(world, settings) {}
+      : world_(world),
+        plan_(plan),
+        disk_(disk),
+        settings_(settings),
+        watch_(world, settings),
+        shares_(world, plan) {}
 
   /// What the store calls a stage.
   void submitted(coordinator::StageId id, const PlannedStage& stage);
@@ -95,6 +101,7 @@ class Laws {
   const Disk& disk_;
   coordinator::Settings settings_;
   Watch watch_;
+  Shares shares_;
   std::map<ShardKey, std::vector<Want>> wants_;
   std::map<coordinator::StageId, bool> paused_;  // of open stages
   std::map<std::pair<ShardKey, std::string>, Digest> results_;

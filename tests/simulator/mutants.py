@@ -71,9 +71,8 @@ MUTANTS = [
      "if (welcomed_) send_done(work);", "if (welcomed_) {\n    send_done(work);\n    drop(key);\n  }"),
     ("progress of one runner renews every running lease of its worker", SCHEDULER + "leases.cc",
      "lease.state == HeldState::kQueued\n                                ?", "lease.state != HeldState::kDone\n                                ?"),
-    ("sweeps are served newest first", SCHEDULER + "scheduler.cc",
-     "return std::pair(a.priority, a.id) < std::pair(b->priority, b->id);",
-     "return std::pair(a.priority, b->id) < std::pair(b->priority, a.id);"),
+    ("the sweep served most is served next", SCHEDULER + "shares.cc",
+     "sweep.served_s += seconds;", "sweep.served_s -= seconds;"),
 ]
 
 
