@@ -25,7 +25,8 @@ AGENT = "worker/agent/agent.cc"
 # (name, file, old, new)
 MUTANTS = [
     ("a silent worker is never given up", SCHEDULER + "scheduler.cc",
-     "if (now_ - worker.heard_at > settings_.silence_ms) silent.push_back(key);", "if (now_ < worker.heard_at) silent.push_back(key);"),
+     "if (now_ - worker.heard_at > patience) silent.push_back(key);",
+     "if (now_ - worker.heard_at > 1000 * patience) silent.push_back(key);"),
     ("leases never expire", SCHEDULER + "leases.cc",
      "if (now_ - alive_at <= lease_ms(lease)) continue;", "if (now_ >= alive_at) continue;"),
     ("a paused stage is granted", SCHEDULER + "grants.cc",
@@ -56,7 +57,7 @@ MUTANTS = [
      "StageState* stage = find_stage(event.stage);\n  if (stage == nullptr) return;\n  for (auto& [worker_key, worker] : workers_) {\n    const std::vector<ShardKey> held",
      "StageState* stage = find_stage(event.stage);\n  if (stage == nullptr || stage->id > 0) return;\n  for (auto& [worker_key, worker] : workers_) {\n    const std::vector<ShardKey> held"),
     ("three charges on one worker are enough", SCHEDULER + "leases.cc",
-     "found.charged_workers.size() >= 2 || !another", "found.charged_workers.size() >= 1 || !another"),
+     "(count.workers.size() >= 2 || !another ||", "(count.workers.size() >= 1 || !another ||"),
     ("a second hash raises no alarm", SCHEDULER + "messages.cc",
      "if (!recorded || *recorded != message.hash) {", "if (!recorded) {"),
     ("a late GiveBack ends the newer lease", SCHEDULER + "messages.cc",
