@@ -103,13 +103,14 @@ struct WorkerState {
   bool drain_ordered = false;
   uint64_t incarnation = 0;
   std::string host;
+  std::string problem;  // it takes no shards for now; empty: it does
   std::vector<RunnerInfo> runners;
   Millis heard_at = 0;
   Millis progressed_at = 0;           // any of its shards
   std::map<std::string, Room> rooms;  // by tag
   std::set<ShardKey> held;
 
-  bool takes_work() const { return connected && !draining && !drain_ordered; }
+  bool takes_work() const { return connected && !draining && !drain_ordered && problem.empty(); }
 };
 
 class Scheduler::Machine {
