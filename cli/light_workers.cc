@@ -54,7 +54,7 @@ void attend(LightWorker& worker, Clock::duration interval) {
     if (worker.client.send({std::move(hello)})) worker.introduced = link.n_connected;
     worker.beat_at = Clock::now() + interval;
   } else if (Clock::now() >= worker.beat_at) {
-    worker.client.send({Heartbeat{.incarnation = 1, .runners = {}, .held = {}}});
+    worker.client.send({Heartbeat{.incarnation = 1, .runners = {}, .held = {}, .problem = {}}});
     worker.beat_at += interval;
   }
 }

@@ -163,7 +163,7 @@ int list(const Session& session) {
   }
   std::vector<std::vector<std::string>> rows = {
       {"name", "host", "state", "runners", "running", "held", "done", "heard", "numerics"}};
-  std::string names;
+  std::string names, problems;
   const Json parsed = Json::parse(answer);
   for (const Json& worker : parsed.at("workers")) {
     const Json devices = worker.value("devices", Json::array());
@@ -180,8 +180,10 @@ int list(const Session& session) {
                     grouped(worker.value("done", int64_t{0})),
                     duration_text(worker.value("last_seen_s", 0.0)) + " ago", tag_text});
     names += rows.back()[0] + "\n";
+    const std::string problem = worker.value("problem", "");
+    if (!problem.empty()) problems += rows.back()[0] + " waits: " + problem + "\n";
   }
-  emit(session.common, session.common.quiet() ? names : aligned(rows));
+  emit(session.common, session.common.quiet() ? names : aligned(rows) + problems);
   return kOk;
 }
 

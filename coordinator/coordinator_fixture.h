@@ -126,7 +126,7 @@ class Worker {
         greeted = link.n_connected;
       if (Clock::now() - beat > std::chrono::milliseconds(200)) {
         beat = Clock::now();
-        std::vector<Message> again = {Heartbeat{1, runners, held(), false}};
+        std::vector<Message> again = {Heartbeat{1, runners, held(), false, ""}};
         for (const auto& [key, message] : unacknowledged_) again.push_back(message);
         client_.send(again);
       }

@@ -207,9 +207,11 @@ std::string Loop::workers_json() const {
     list.push_back({{"name", key ? key->name : worker.worker},
                     {"host", worker.host},
                     {"devices", devices},
-                    {"state", !worker.connected ? "lost"
-                              : worker.draining ? "draining"
-                                                : "connected"},
+                    {"state", !worker.connected         ? "lost"
+                              : worker.draining         ? "draining"
+                              : !worker.problem.empty() ? "waiting"
+                                                        : "connected"},
+                    {"problem", worker.problem},
                     {"held", worker.n_queued + worker.n_running},
                     {"running", worker.n_running},
                     {"done", totals == totals_.end() ? 0 : totals->second.done},

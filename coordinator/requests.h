@@ -35,8 +35,9 @@ namespace headcount::coordinator {
 //                                                 what is there
 //   worker.list       client  -                   {"workers": [{"name", "host", "devices":
 //                                                 [{"device", "tag"}], "state" (connected |
-//                                                 draining | lost), "held", "running", "done",
-//                                                 "rate", "last_seen_s"}]}
+//                                                 draining | waiting | lost), "problem" (what it
+//                                                 waits for), "held", "running", "done", "rate",
+//                                                 "last_seen_s"}]}
 //   worker.drain      admin   name                {"name"}
 //   key.list          admin   -                   {"keys": [{"name", "role", "public_key",
 //                                                 "created_at"}]}

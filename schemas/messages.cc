@@ -150,19 +150,24 @@ void get(In& i, Hello& m) {
 
 void put(Out& o, const Heartbeat& m) {
   auto& w = o.header;
-  w.array(4);
+  w.array(m.problem.empty() ? 4 : 5);
   w.natural(m.incarnation);
   put(w, m.runners);
   put(w, m.held);
   w.boolean(m.draining);
+  if (!m.problem.empty()) w.text(m.problem);
 }
 void get(In& i, Heartbeat& m) {
   auto& r = i.header;
-  r.array_of(4);
+  const uint64_t n = r.array();
+  if (n != 4 && n != 5) r.fail("a heartbeat of neither 4 nor 5 members");
   m.incarnation = r.natural();
   m.runners = get_runners(r);
   m.held = get_held(r);
   m.draining = r.boolean();
+  if (n == 4) return;
+  m.problem = name(r, kMaxProblemBytes);
+  if (m.problem.empty()) r.fail("a problem that is none");
 }
 
 void put(Out& o, const ShardDone& m) {

@@ -26,6 +26,7 @@ constexpr size_t kMaxFrameBytes = 256u << 20;
 constexpr size_t kMaxHostBytes = 256, kMaxVersionBytes = 64, kMaxDeviceBytes = 64,
                  kMaxTagBytes = 512, kMaxRunners = 4096;
 constexpr size_t kMaxFailureBytes = 64 << 10;  // of ShardFailed::message; more is cut
+constexpr size_t kMaxProblemBytes = 500;       // of Heartbeat::problem
 
 /// Where a shard a worker holds stands.
 enum class HeldState { kQueued, kRunning, kDone };
@@ -63,6 +64,7 @@ struct Heartbeat {
   std::vector<RunnerInfo> runners;
   std::vector<Held> held;
   bool draining = false;
+  std::string problem;  // why it takes no shards for now (its disk is full), one line; empty: none
   bool operator==(const Heartbeat&) const = default;
 };
 /// A finished shard. Kept by the worker, on disk, until Ack. Frame: encode(Result).

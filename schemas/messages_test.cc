@@ -19,8 +19,12 @@ std::vector<Message> one_of_each() {
             "node-1",
             {{"cpu", "tag", 64'000}, {"cuda:0", ""}},
             {{a, 3, HeldState::kRunning, 0.25}}},
-      Heartbeat{
-          7, {{"cpu", "tag"}}, {{a, 3, HeldState::kDone, 1}, {b, 1, HeldState::kQueued, 0}}, true},
+      Heartbeat{7,
+                {{"cpu", "tag"}},
+                {{a, 3, HeldState::kDone, 1}, {b, 1, HeldState::kQueued, 0}},
+                true,
+                ""},
+      Heartbeat{7, {}, {}, false, "cannot write journal: No space left on device"},
       ShardDone{a, 3, "tag", "cpu", b, 1.5, "small"},
       ShardDone{b, 4, "tag", "cpu", a, 0.5, large},
       ShardFailed{a, 1, Cause::kStall, "no progress for 300 s", "cpu"},
@@ -69,6 +73,14 @@ TEST(Messages, EveryTruncationIsAnError) {
     for (size_t n = 0; n < body.size(); ++n)
       EXPECT_THROW(decode_runner_message(body.substr(0, n)), Error);
     EXPECT_THROW(decode_runner_message(body + '\0'), Error);
+  }
+}
+
+TEST(Messages, AProblemIsOneShortLine) {
+  for (const std::string& problem : {std::string("two\nlines"), std::string("\x1b[2J"),
+                                     std::string(kMaxProblemBytes + 1, 'x')}) {
+    const Packet packet = encode({Heartbeat{7, {}, {}, false, problem}});
+    EXPECT_THROW(decode(packet.header, packet.frames), Error) << problem;
   }
 }
 

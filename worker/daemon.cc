@@ -4,6 +4,7 @@
 #include "worker/daemon.h"
 
 #include <spdlog/spdlog.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,13 +19,15 @@
 #include <fstream>
 #include <memory>
 
+#include "cluster/systemd/service.h"
 #include "cluster/transport/client.h"
 #include "cluster/transport/connections.h"
 #include "schemas/error.h"
+#include "schemas/try_again.h"
 #include "schemas/version.h"
 #include "worker/agent/agent.h"
 #include "worker/devices.h"
-#include "worker/journal.h"
+#include "worker/results.h"
 #include "worker/runner_process.h"
 #include "worker/state_directory.h"
 
@@ -38,6 +41,7 @@ constexpr auto kTick = std::chrono::milliseconds(100);
 constexpr size_t kPacketBytes = 1 << 20;   // a packet is closed beyond this
 constexpr int kPacketsPerTurn = 64;        // received before what they caused is done
 constexpr int kLastReads = 80;             // of an ended runner: more than the largest frame
+constexpr Millis kDiskRetry = 1'000;       // between looks at a disk that takes nothing
 constexpr Millis kSilenceWarning = 5'000;  // without a welcome: said once in the log
 constexpr Millis kRefusalPause = 60'000;   // between two log lines about refusals
 
@@ -93,9 +97,9 @@ class Daemon {
       : options_(options),
         lock_(options.state),
         log_(open_log(options.state + "/worker.log")),
-        journal_(options.state + "/results"),
+        results_(options.state + "/results"),
         client_(options.key),
-        agent_(settings(), journal_.all()),
+        agent_(settings(), results_.journal().all()),
         signals_(io_, SIGTERM, SIGINT),
         children_(io_, SIGCHLD),
         wire_(io_, ::dup(client_.fd())),
@@ -113,9 +117,16 @@ class Daemon {
     log_->info(
         "worker {} of version {} starts, pid {}, {} runner(s), coordinator {}, {} result(s) kept",
         options_.key.name, kVersion, ::getpid(), slots_.size(), options_.key.address,
-        journal_.size());
-    if (journal_.dropped_bytes() > 0) {
-      log_->warn("{} bytes of a half-written result were dropped", journal_.dropped_bytes());
+        results_.journal().size());
+    const Journal::Damage& damage = results_.journal().damage();
+    if (damage.dropped_bytes > 0) {
+      log_->warn("{} bytes of a half-written result were dropped", damage.dropped_bytes);
+    }
+    if (!damage.set_aside.empty()) {
+      log_->error(
+          "{} bytes of the journal cannot be read and were set aside in {}: what they held "
+          "is computed again",
+          damage.unreadable_bytes, damage.set_aside);
     }
   }
 
@@ -129,9 +140,13 @@ class Daemon {
     watch_signals();
     watch_children();
     watch_wire();
+    service_.ready();
     try {
       tick();
       io_.run();
+    } catch (const TryAgain& error) {
+      log_->error("{} (log: {}/worker.log)", error.what(), options_.state);
+      return kExitTryAgain;
     } catch (const Error& error) {
       log_->error("{} (log: {}/worker.log)", error.what(), options_.state);
       return 1;
@@ -190,8 +205,10 @@ class Daemon {
 
   void tick() {
     look_at_link();
+    look_at_disk();
     feed(Tick{});
     pump();
+    tell_service();
     timer_.expires_after(kTick);
     timer_.async_wait([this](const boost::system::error_code& error) {
       if (!error) tick();
@@ -229,6 +246,35 @@ class Daemon {
       slots_[i].process->flush();
       watch_room(i);
     });
+  }
+
+  // ---- the disk and the service manager
+
+  void look_at_disk() {
+    const std::string& problem = results_.problem();
+    if (!problem.empty() && now() - tried_disk_at_ >= kDiskRetry) {
+      results_.try_again();
+      tried_disk_at_ = now();
+    }
+    if (problem == told_problem_) return;
+    told_problem_ = problem;
+    if (problem.empty()) {
+      log_->warn("the disk takes results again: goes on");
+      feed(DiskWorks{});
+    } else {
+      log_->error("{}: starts no more shards until it can", problem);
+      feed(DiskFailed{problem});
+    }
+  }
+
+  void tell_service() {
+    service_.alive();
+    const Counts counts = agent_.counts();
+    service_.status(!told_problem_.empty() ? told_problem_
+                    : !agent_.welcomed()   ? "waits for the coordinator at " + options_.key.address
+                    : agent_.draining()   ? "drains: " + std::to_string(counts.running) + " running"
+                    : counts.running == 0 ? "waits for work"
+                                          : std::to_string(counts.running) + " running");
   }
 
   // ---- the wire
@@ -331,7 +377,7 @@ class Daemon {
       for (Action& action : actions) {
         if (auto* persist = std::get_if<Persist>(&action)) persisted.push_back(persist->done);
       }
-      journal_.add(persisted, true);
+      results_.add(std::move(persisted));
       std::vector<Message> messages;
       std::vector<ShardKey> forgotten;
       for (Action& action : actions) {
@@ -347,23 +393,25 @@ class Daemon {
                    action);
       }
       send_all(messages);
-      journal_.remove(forgotten);
+      results_.remove(forgotten);
     }
   }
 
   void exit_as_told(const Exit& exit, std::vector<Message>& messages) {
     send_all(messages);
-    if (exit.failed) {
-      log_->error("{} (log: {}/worker.log)", exit.reason, options_.state);
-    } else {
+    if (exit.kind == Exit::Kind::kDone) {
       log_->info("ends: {}", exit.reason);
+      stop(0);
+    } else {
+      log_->error("{} (log: {}/worker.log)", exit.reason, options_.state);
+      stop(exit.kind == Exit::Kind::kTryAgain ? kExitTryAgain : 1);
     }
-    stop(exit.failed ? 1 : 0);
   }
 
   void stop(int status) {
     status_ = status;
     stopped_ = true;
+    service_.stopping();
     io_.stop();
   }
 
@@ -457,7 +505,7 @@ class Daemon {
   const WorkerOptions& options_;
   StateLock lock_;
   std::shared_ptr<spdlog::logger> log_;
-  Journal journal_;
+  Results results_;
   transport::Client client_;
   Agent agent_;
   asio::io_context io_;
@@ -466,9 +514,12 @@ class Daemon {
   asio::steady_timer timer_;
   std::vector<RunnerSlot> slots_;
   std::deque<Action> actions_;
+  systemd::Service service_;
+  std::string told_problem_;  // of the disk
   const Millis started_at_ = now();
   std::string refusal_;  // said in the log since it connected last
   Millis refused_at_ = -kRefusalPause;
+  Millis tried_disk_at_ = 0;
   uint64_t n_connected_ = 0;
   int status_ = 0;
   bool asked_to_stop_ = false, stopped_ = false, warned_ = false, welcomed_ = false;
@@ -487,6 +538,7 @@ std::string mapped_model_path(const std::vector<std::pair<std::string, std::stri
 
 int worker_main(const WorkerOptions& options) {
   transport::raise_file_limit();
+  ::umask(0077);
   Daemon daemon(options);
   return daemon.run();
 }

@@ -25,9 +25,11 @@ struct WorkerOptions {
 };
 
 /// Runs until it is drained (SIGTERM, SIGINT, `worker drain`, --until, --idle-exit: status 0),
-/// refused (1), or told a second time to stop (1). Logs to STATE/worker.log and STATE/worker.json
-/// says {"pid", "name"} once the coordinator has welcomed it. Throws Error where it cannot begin:
-/// state directory not writable, or in use by another worker.
+/// refused (1), told a second time to stop (1), or no runner starts (kExitTryAgain). A disk that
+/// takes no results is waited for. Logs to STATE/worker.log; STATE/worker.json says {"pid", "name"}
+/// once the coordinator has welcomed it; systemd is told how it goes. What it makes is for its user
+/// alone (umask 0077). Throws Error where it cannot begin: state directory not writable, or in use
+/// by another worker; TryAgain: its disk is full.
 int worker_main(const WorkerOptions& options);
 
 /// `path` as this worker finds it: the folder of the pair whose first is `path` or its last part.

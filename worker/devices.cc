@@ -14,6 +14,7 @@
 #include <string_view>
 
 #include "schemas/error.h"
+#include "schemas/try_again.h"
 
 namespace headcount::worker {
 namespace {
@@ -87,7 +88,7 @@ uint64_t next_incarnation(const std::string& directory, uint64_t now_us) {
   const int error = errno;
   ::close(fd);
   if (!written || ::rename(beside.c_str(), file.c_str()) != 0) {
-    throw Error("cannot write " + file + ": " + strerror(written ? errno : error));
+    throw TryAgain("cannot write " + file + ": " + strerror(written ? errno : error));
   }
   return next;
 }

@@ -9,62 +9,64 @@
 #include <algorithm>
 #include <filesystem>
 #include <utility>
-#include <variant>
 
 #include "schemas/error.h"
+#include "schemas/try_again.h"
+#include "worker/journal_format.h"
 
 namespace headcount::worker {
 namespace {
 
-constexpr size_t kHeadBytes = 5;  // type and size
-constexpr size_t kSumBytes = 8;
+[[noreturn]] void cannot_write(const std::string& file) {
+  throw TryAgain("cannot write " + file + ": " + strerror(errno));
+}
 
-void put_u32(std::string& out, size_t value) {
-  for (int shift = 0; shift < 32; shift += 8) {
-    out.push_back(static_cast<char>(value >> shift & 255));
+void write_at(int fd, uint64_t offset, std::string_view bytes, const std::string& file) {
+  while (!bytes.empty()) {
+    const ssize_t n = ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) cannot_write(file);
+    bytes.remove_prefix(static_cast<size_t>(n));
+    offset += static_cast<uint64_t>(n);
   }
 }
 
-uint32_t u32_at(std::string_view bytes) {
-  uint32_t value = 0;
-  for (size_t i = 0; i < 4; ++i) {
-    value |= static_cast<uint32_t>(static_cast<unsigned char>(bytes[i])) << (8 * i);
+std::string read_at(int fd, uint64_t offset, uint64_t size, const std::string& file) {
+  std::string bytes(size, '\0');
+  for (size_t done = 0; done < size;) {
+    const ssize_t n =
+        ::pread(fd, bytes.data() + done, size - done, static_cast<off_t>(offset + done));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) {
+      throw Error("cannot read " + file + ": " + (n < 0 ? strerror(errno) : "it became shorter"));
+    }
+    done += static_cast<size_t>(n);
   }
-  return value;
+  return bytes;
 }
 
-std::string checksum(std::string_view payload) {
-  return std::string(as_bytes(sha256(payload)).substr(0, kSumBytes));
-}
-
-void put_record(std::string& out, char type, std::string_view payload) {
-  out.push_back(type);
-  put_u32(out, payload.size());
-  out.append(payload);
-  out.append(checksum(payload));
-}
-
-std::string payload_of(const ShardDone& result) {
-  const Packet packet = encode(std::vector<Message>{result});
-  std::string payload;
-  put_u32(payload, packet.header.size());
-  payload += packet.header;
-  for (const std::string& frame : packet.frames) payload += frame;  // none or one
-  return payload;
-}
-
-ShardDone result_of(std::string_view payload) {
-  if (payload.size() < 4 || u32_at(payload) > payload.size() - 4) {
-    throw Error("a record without a result");
+/// A file of its own, on disk when it returns.
+void write_file(const std::string& file, std::string_view bytes, int flags) {
+  const int fd = ::open(file.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | flags, 0600);
+  if (fd < 0) cannot_write(file);
+  try {
+    write_at(fd, 0, bytes, file);
+    if (::fsync(fd) != 0) cannot_write(file);
+  } catch (...) {
+    ::close(fd);
+    ::unlink(file.c_str());
+    throw;
   }
-  const std::string_view header = payload.substr(4, u32_at(payload));
-  std::vector<std::string> frames;
-  if (payload.size() > 4 + header.size()) frames.emplace_back(payload.substr(4 + header.size()));
-  std::vector<Message> messages = decode(header, std::move(frames));
-  if (messages.size() != 1 || !std::holds_alternative<ShardDone>(messages[0])) {
-    throw Error("a record without a result");
-  }
-  return std::get<ShardDone>(std::move(messages[0]));
+  ::close(fd);
+}
+
+/// What was made or renamed in it is on disk when it returns.
+void sync_directory_of(const std::string& file) {
+  const std::string directory = std::filesystem::path(file).parent_path();
+  const int fd = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const bool synced = fd >= 0 && ::fsync(fd) == 0;
+  ::close(fd);
+  if (!synced) cannot_write(directory);
 }
 
 }  // namespace
@@ -76,79 +78,81 @@ Journal::Journal(const std::string& directory, uint64_t compact_above_bytes)
   if (failed) throw Error("cannot create " + directory + ": " + failed.message());
   fd_ = ::open(file_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (fd_ < 0) throw Error("cannot open " + file_ + ": " + strerror(errno));
-  read();
+  try {
+    sync_directory_of(file_);
+    read();
+  } catch (...) {
+    ::close(fd_);
+    throw;
+  }
 }
 
-Journal::~Journal() {
-  if (fd_ >= 0) ::close(fd_);
-}
+Journal::~Journal() { ::close(fd_); }
 
 void Journal::read() {
   struct stat status {};
   if (::fstat(fd_, &status) != 0) throw Error("cannot read " + file_ + ": " + strerror(errno));
-  std::string bytes(static_cast<size_t>(status.st_size), '\0');
-  if (::pread(fd_, bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
-    throw Error("cannot read " + file_ + ": " + strerror(errno));
-  }
-  size_t at = 0;
-  while (bytes.size() - at >= kHeadBytes + kSumBytes) {
-    const std::string_view rest = std::string_view(bytes).substr(at);
-    const size_t size = u32_at(rest.substr(1));
-    if (rest.size() < kHeadBytes + size + kSumBytes) break;
-    const std::string_view payload = rest.substr(kHeadBytes, size);
-    if (rest.substr(kHeadBytes + size, kSumBytes) != checksum(payload)) break;
-    if (rest[0] == 'R') {
-      const Place place = {at + kHeadBytes, static_cast<uint32_t>(size), next_number_++};
-      places_[result_of(payload).key] = place;
-    } else if (rest[0] == 'A') {
-      places_.erase(digest_from_bytes(payload));
-    } else {
-      break;
+  const std::string bytes = read_at(fd_, 0, static_cast<uint64_t>(status.st_size), file_);
+  const JournalContent content = read_journal(bytes);
+  damage_.dropped_bytes = bytes.size() - content.torn_at;
+  if (content.format == JournalFormat::kCurrent && content.unreadable.empty()) {
+    end_ = content.torn_at;
+    for (const auto& kept : content.kept) {
+      places_[kept.key] = {kept.place.offset, kept.place.size, next_number_++};
+      live_bytes_ += kept.place.size;
     }
-    at += kHeadBytes + size + kSumBytes;
+    return;  // what is torn is written over
   }
-  end_ = at;
-  dropped_ = bytes.size() - at;
-  for (const auto& [key, place] : places_) live_bytes_ += place.size;
-  if (dropped_ > 0 && ::ftruncate(fd_, static_cast<off_t>(end_)) != 0) {
-    throw Error("cannot repair " + file_ + ": " + strerror(errno));
+  std::string unreadable;
+  for (const auto& range : content.unreadable) {
+    unreadable.append(bytes, range.begin, range.end - range.begin);
+  }
+  if (!unreadable.empty()) set_aside(unreadable);
+  std::vector<ShardDone> results;
+  for (const auto& kept : content.kept) {
+    results.push_back(result_of(std::string_view(bytes).substr(kept.place.offset, kept.place.size),
+                                content.format));
+  }
+  write_anew(results);
+}
+
+void Journal::set_aside(const std::string& bytes) {
+  for (int n = 1;; ++n) {
+    const std::string beside = file_ + ".unreadable-" + std::to_string(n);
+    if (std::filesystem::exists(beside)) continue;
+    write_file(beside, bytes, O_EXCL);
+    damage_.unreadable_bytes = bytes.size();
+    damage_.set_aside = beside;
+    return;
   }
 }
 
 void Journal::append(const std::string& bytes, bool durable) {
-  size_t written = 0;
-  while (written < bytes.size()) {
-    const ssize_t n = ::pwrite(fd_, bytes.data() + written, bytes.size() - written,
-                               static_cast<off_t>(end_ + written));
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) {
-      const int error = errno;
-      (void)!::ftruncate(fd_, static_cast<off_t>(end_));
-      throw Error("cannot write " + file_ + ": " + strerror(error));
-    }
-    written += static_cast<size_t>(n);
+  const std::string whole = (end_ == 0 ? std::string(kJournalHeader) : "") + bytes;
+  try {
+    write_at(fd_, end_, whole, file_);
+    if (durable && ::fdatasync(fd_) != 0) cannot_write(file_);
+  } catch (const Error&) {
+    (void)!::ftruncate(fd_, static_cast<off_t>(end_));
+    throw;
   }
-  if (durable && ::fdatasync(fd_) != 0) {
-    throw Error("cannot write " + file_ + ": " + strerror(errno));
-  }
-  end_ += bytes.size();
+  end_ += whole.size();
 }
 
-void Journal::add(const std::vector<ShardDone>& results, bool durable) {
+void Journal::add(const std::vector<ShardDone>& results) {
+  if (results.empty()) return;
   std::string bytes;
-  std::vector<std::pair<ShardKey, Place>> added;
+  std::vector<Place> added;
+  const uint64_t start = end_ == 0 ? kJournalHeader.size() : end_;
   for (const ShardDone& result : results) {
-    const std::string payload = payload_of(result);
-    added.emplace_back(result.key, Place{end_ + bytes.size() + kHeadBytes,
-                                         static_cast<uint32_t>(payload.size()), next_number_++});
-    put_record(bytes, 'R', payload);
+    const auto [offset, size] = put_result(bytes, result);
+    added.push_back({start + offset, size, next_number_++});
   }
-  if (bytes.empty()) return;
-  append(bytes, durable);
-  for (const auto& [key, place] : added) {
-    live_bytes_ += place.size;
-    if (const auto old = places_.find(key); old != places_.end()) live_bytes_ -= old->second.size;
-    places_[key] = place;
+  append(bytes, true);
+  for (size_t i = 0; i < results.size(); ++i) {
+    Place& place = places_[results[i].key];
+    live_bytes_ += added[i].size - place.size;
+    place = added[i];
   }
 }
 
@@ -159,16 +163,30 @@ void Journal::remove(const std::vector<ShardKey>& keys) {
     if (found == places_.end()) continue;
     live_bytes_ -= found->second.size;
     places_.erase(found);
-    put_record(bytes, 'A', as_bytes(key));
+    put_acknowledgement(bytes, key);
   }
   if (bytes.empty()) return;
-  if (places_.empty()) {
-    if (::ftruncate(fd_, 0) != 0) throw Error("cannot write " + file_ + ": " + strerror(errno));
+  if (places_.empty() && ::ftruncate(fd_, 0) == 0) {
     end_ = 0;
     return;
   }
-  append(bytes, false);  // an acknowledgement lost to a crash only costs a resend
-  if (end_ > compact_above_ && live_bytes_ < end_ / 2) compact();
+  try {
+    append(bytes, false);
+    if (end_ > compact_above_ && live_bytes_ < end_ / 2) write_anew(all());
+  } catch (const Error&) {
+    compact_above_ = std::max(compact_above_, 2 * end_);  // not at once again
+  }
+}
+
+void Journal::try_room(uint64_t bytes) {
+  try {
+    write_at(fd_, end_, std::string(bytes, '\0'), file_);
+    if (::fdatasync(fd_) != 0) cannot_write(file_);
+  } catch (const Error&) {
+    (void)!::ftruncate(fd_, static_cast<off_t>(end_));
+    throw;
+  }
+  if (::ftruncate(fd_, static_cast<off_t>(end_)) != 0) cannot_write(file_);
 }
 
 std::vector<Journal::Place> Journal::in_order() const {
@@ -180,32 +198,40 @@ std::vector<Journal::Place> Journal::in_order() const {
   return places;
 }
 
-ShardDone Journal::result_at(const Place& place) const {
-  std::string payload(place.size, '\0');
-  if (::pread(fd_, payload.data(), payload.size(), static_cast<off_t>(place.offset)) !=
-      static_cast<ssize_t>(payload.size())) {
-    throw Error("cannot read " + file_ + ": " + strerror(errno));
-  }
-  return result_of(payload);
-}
-
 std::vector<ShardDone> Journal::all() const {
   std::vector<ShardDone> results;
-  for (const Place& place : in_order()) results.push_back(result_at(place));
+  for (const Place& place : in_order()) {
+    results.push_back(
+        result_of(read_at(fd_, place.offset, place.size, file_), JournalFormat::kCurrent));
+  }
   return results;
 }
 
-void Journal::compact() {
+/// In a file beside, which then takes this one's name: until it has, nothing here has changed.
+void Journal::write_anew(const std::vector<ShardDone>& results) {
   const std::string beside = file_ + ".new";
-  const int fd = ::open(beside.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  if (fd < 0) throw Error("cannot write " + beside + ": " + strerror(errno));
-  const std::vector<ShardDone> results = all();
+  std::string bytes(kJournalHeader);
+  std::vector<Place> written;
+  for (const ShardDone& result : results) {
+    const auto [offset, size] = put_result(bytes, result);
+    written.push_back({offset, size, next_number_++});
+  }
+  write_file(beside, bytes, O_TRUNC);
+  const int fd = ::open(beside.c_str(), O_RDWR | O_CLOEXEC);
+  if (fd < 0 || ::rename(beside.c_str(), file_.c_str()) != 0) {
+    const int error = errno;
+    ::close(fd);
+    errno = error;
+    cannot_write(file_);
+  }
   ::close(std::exchange(fd_, fd));
-  end_ = live_bytes_ = 0;
+  sync_directory_of(file_);
+  end_ = bytes.size();
+  live_bytes_ = 0;
   places_.clear();
-  add(results, true);
-  if (::rename(beside.c_str(), file_.c_str()) != 0) {
-    throw Error("cannot write " + file_ + ": " + strerror(errno));
+  for (size_t i = 0; i < results.size(); ++i) {
+    places_[results[i].key] = written[i];
+    live_bytes_ += written[i].size;
   }
 }
 

@@ -1,10 +1,8 @@
 // Results a worker has computed and the coordinator has not yet acknowledged: an append-only file
-// that survives the daemon.
+// that survives the daemon (its bytes: journal_format.h).
 //
-// File: records of u8 type ('R' a result, 'A' an acknowledgement), u32 little-endian size, payload,
-// the first 8 bytes of the payload's SHA-256. 'R' payload: u32 header size, header and (where there
-// is one) frame of the ShardDone as schemas/messages encodes it; 'A' payload: the 32 bytes of the
-// shard's key. A record cut short by a crash ends the file: what was whole before it counts.
+// When it is opened, a record cut short by a crash is dropped; whatever else cannot be read is set
+// aside in DIRECTORY/journal.unreadable-N, N from 1, and what is whole before and behind it counts.
 #pragma once
 
 #include <cstdint>
@@ -25,32 +23,43 @@ class Journal {
   Journal& operator=(const Journal&) = delete;
   ~Journal();
 
-  /// Appends all of them with one write; `durable`: and waits until the disk has them.
-  void add(const std::vector<ShardDone>& results, bool durable);
-  /// Forgets acknowledged results; unknown keys are ignored.
+  /// Appends all of them with one write and waits until the disk has them. Throws TryAgain where
+  /// the disk does not take them: then none of them is added.
+  void add(const std::vector<ShardDone>& results);
+  /// Forgets acknowledged results; unknown keys are ignored. Need not reach the disk: a result that
+  /// is found again later is sent again.
   void remove(const std::vector<ShardKey>& keys);
+  /// Throws TryAgain unless the disk takes `bytes` more.
+  void try_room(uint64_t bytes);
   /// Every result still held, in the order they were added.
   std::vector<ShardDone> all() const;
   size_t size() const { return places_.size(); }
-  /// How many bytes at the end were dropped when the file was opened (a torn record), else 0.
-  uint64_t dropped_bytes() const { return dropped_; }
+
+  /// What was wrong with the file when it was opened.
+  struct Damage {
+    uint64_t dropped_bytes = 0;     // of a torn record
+    uint64_t unreadable_bytes = 0;  // set aside in `set_aside`
+    std::string set_aside;          // that file; empty: none
+  };
+  const Damage& damage() const { return damage_; }
 
  private:
   struct Place {
     uint64_t offset = 0;  // of the payload
-    uint32_t size = 0;
+    uint64_t size = 0;
     uint64_t number = 0;  // grows with every result
   };
   void read();
+  void set_aside(const std::string& bytes);
   void append(const std::string& bytes, bool durable);
-  ShardDone result_at(const Place& place) const;
+  void write_anew(const std::vector<ShardDone>& results);
   std::vector<Place> in_order() const;
-  void compact();
 
   std::string file_;
   uint64_t compact_above_;
   int fd_ = -1;
-  uint64_t end_ = 0, live_bytes_ = 0, next_number_ = 0, dropped_ = 0;
+  uint64_t end_ = 0, live_bytes_ = 0, next_number_ = 0;
+  Damage damage_;
   std::unordered_map<ShardKey, Place> places_;
 };
 

@@ -8,7 +8,8 @@
 
 namespace headcount::worker {
 
-/// Holds DIRECTORY (made where absent) for one worker, as long as it lives and its process does.
+/// Holds DIRECTORY (made where absent; mode 0700) for one worker, as long as it lives and its
+/// process does.
 class StateLock {
  public:
   /// Throws Error: not writable, or held by another worker.

@@ -137,6 +137,7 @@ struct WorkerState {
   bool drain_ordered = false;
   uint64_t incarnation = 0;
   std::string host;
+  std::string problem;  // it takes no shards for now; empty: it does
   std::vector<RunnerInfo> runners;
   Millis since = 0;  // connected
   Millis heard_at = 0;
@@ -146,7 +147,7 @@ struct WorkerState {
   std::map<std::string, Room> rooms;  // by tag
   std::set<ShardKey> held;
 
-  bool takes_work() const { return connected && !draining && !drain_ordered; }
+  bool takes_work() const { return connected && !draining && !drain_ordered && problem.empty(); }
   /// It holds as much as it has shown to be able to finish: what it may hold doubles with every
   /// round of results.
   bool is_full() const {

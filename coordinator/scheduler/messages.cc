@@ -60,6 +60,7 @@ void Machine::hello(const WorkerMessage& event, const Hello& message) {
   if (!worker.connected || started_anew) {
     worker.draining = worker.drain_ordered = false;
     worker.since = now_;
+    worker.problem.clear();
     // It may find its models now.
     for (auto& [id, stage] : stages_) {
       for (RangeState& range : stage.ranges) range.refused_by.erase(event.worker);
@@ -81,6 +82,7 @@ void Machine::heartbeat(const WorkerMessage& event, const Heartbeat& message) {
   }
   introduce(*worker, message.runners);
   worker->draining = message.draining;
+  if (std::exchange(worker->problem, message.problem) != message.problem) work_appeared_ = true;
   if (worker->drain_ordered && !message.draining) send(*worker, DrainOrder{});
   reconcile(*worker, message.held);
 }

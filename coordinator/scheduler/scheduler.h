@@ -282,6 +282,7 @@ struct WorkerView {
   std::string host;
   bool connected = false;
   bool draining = false;
+  std::string problem;  // why it takes no shards for now, as it says; empty: none
   uint64_t incarnation = 0;
   std::vector<RunnerInfo> runners;
   int64_t n_queued = 0;

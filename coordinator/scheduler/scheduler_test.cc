@@ -280,6 +280,22 @@ TEST_F(SchedulerTest, ChargesAnInvalidResultAsAFailure) {
   EXPECT_EQ(outcome("a", 1), Outcome::kException);
 }
 
+TEST_F(SchedulerTest, AWorkerWhoseDiskIsFullGetsNothingUntilItHasRoomAgain) {
+  hello("w1");
+  Heartbeat full;
+  full.incarnation = 1;
+  full.runners = {{.device = "cpu", .tag = "A"}};
+  full.problem = "cannot write journal: No space left on device";
+  says("w1", full);
+  plan(1, {"a"});
+  open(1);
+  EXPECT_THAT(grants(), IsEmpty());
+  EXPECT_EQ(scheduler_.workers()[0].problem, full.problem);
+  EXPECT_THAT(scheduler_.explain(1), ElementsAre("the worker on w1 waits: " + full.problem));
+  heartbeat("w1", {});
+  EXPECT_THAT(grants(), ElementsAre("w1:a/1"));
+}
+
 TEST_F(SchedulerTest, ADrainingWorkerGetsNothingAndItsShardsGoElsewhere) {
   plan(1, {"a", "b"});
   open(1);

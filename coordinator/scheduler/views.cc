@@ -30,6 +30,7 @@ std::vector<WorkerView> Machine::worker_views() const {
                     .host = worker.host,
                     .connected = worker.connected,
                     .draining = worker.draining || worker.drain_ordered,
+                    .problem = worker.problem,
                     .incarnation = worker.incarnation,
                     .runners = worker.runners,
                     .heard_at = worker.heard_at};
@@ -111,7 +112,7 @@ std::vector<std::string> Machine::explain(const StageState& stage) const {
       waiting += stage.wants(i) && !range.retry.contains(i);
     }
     if (waiting == 0) continue;
-    int64_t able_workers = 0, draining = 0, refused = 0;
+    int64_t able_workers = 0, draining = 0, refused = 0, in_trouble = 0;
     for (const auto& [key, worker] : workers_) {
       const bool fits = std::any_of(worker.rooms.begin(), worker.rooms.end(), [&](const auto& r) {
         return r.second.capacity > 0 && satisfies(r.first, range);
@@ -119,6 +120,10 @@ std::vector<std::string> Machine::explain(const StageState& stage) const {
       if (!worker.connected || !fits) continue;
       able_workers += able(worker, range);
       draining += worker.draining || worker.drain_ordered;
+      if (!worker.problem.empty()) {
+        ++in_trouble;
+        reasons.push_back("the worker on " + worker.host + " waits: " + worker.problem);
+      }
       refused += range.refused_by.contains(key);
     }
     if (draining > 0) {
@@ -129,7 +134,7 @@ std::vector<std::string> Machine::explain(const StageState& stage) const {
                         " connected worker(s) could not open the model: `headcount sweep "
                         "status` says what they found");
     }
-    if (able_workers == 0 && draining + refused == 0) {
+    if (able_workers == 0 && draining + refused + in_trouble == 0) {
       reasons.push_back(range.tag == kAnyTag || range.tag == kNoopTag
                             ? "no worker is connected"
                             : "no connected worker has tag " + range.tag);

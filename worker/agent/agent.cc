@@ -138,6 +138,17 @@ void Agent::on(RunnerExited& event) {
 
 void Agent::on(DrainRequested&) { drain(); }
 
+void Agent::on(DiskFailed& event) {
+  problem_ = event.reason.size() <= kMaxProblemBytes ? event.reason : "its disk takes nothing";
+  heartbeat_due_ = true;
+  give_back([](const Work&) { return true; });
+}
+
+void Agent::on(DiskWorks&) {
+  problem_.clear();
+  heartbeat_due_ = true;
+}
+
 void Agent::on(Tick&) {
   if (settings_.until && now_ >= *settings_.until) drain();
   kill_stalled();
@@ -162,7 +173,7 @@ void Agent::received(const Welcome& welcome) {
 
 void Agent::received(const Refused& refused) {
   if (refused.revoked || !known_) {
-    end(true, "the coordinator refuses this worker: " + refused.reason);
+    end(Exit::Kind::kFailed, "the coordinator refuses this worker: " + refused.reason);
     return;
   }
   welcomed_ = false;  // it says Hello again after a while, and goes on with what it has
@@ -186,7 +197,7 @@ void Agent::received(Grant grant) {
     }
     return;
   }
-  if (draining_ || !can_run(grant.tag)) {
+  if (draining_ || !problem_.empty() || !can_run(grant.tag)) {
     send(GiveBack{.shards = {{grant.key, grant.attempt}}});
     return;
   }
@@ -330,7 +341,7 @@ void Agent::start_runners() {
     runner.state = RunnerState::kStarting;
     act(StartRunner{static_cast<int>(i)});
   }
-  if (!any_left) end(true, "no runner can be started: " + last_start_failure_);
+  if (!any_left) end(Exit::Kind::kTryAgain, "no runner can be started: " + last_start_failure_);
 }
 
 void Agent::kill_stalled() {
@@ -352,15 +363,16 @@ void Agent::end_if_idle() {
     busy_at_ = now_;
     return;
   }
-  if (draining_) end(false, "drained");
+  if (draining_) end(Exit::Kind::kDone, "drained");
   if (settings_.idle_exit_ms > 0 && now_ - busy_at_ >= settings_.idle_exit_ms) {
-    end(false, "no work for " + std::to_string(settings_.idle_exit_ms / 1000) + " seconds");
+    end(Exit::Kind::kDone,
+        "no work for " + std::to_string(settings_.idle_exit_ms / 1000) + " seconds");
   }
 }
 
-void Agent::end(bool failed, std::string reason) {
+void Agent::end(Exit::Kind kind, std::string reason) {
   if (std::exchange(ended_, true)) return;
-  act(Exit{.failed = failed, .reason = std::move(reason)});
+  act(Exit{.kind = kind, .reason = std::move(reason)});
 }
 
 void Agent::say_hello() {
@@ -380,7 +392,8 @@ void Agent::heartbeat() {
   act(Send{Heartbeat{.incarnation = settings_.incarnation,
                      .runners = runner_infos(),
                      .held = held(),
-                     .draining = draining_}});
+                     .draining = draining_,
+                     .problem = problem_}});
 }
 
 void Agent::send_done(Work& work) {

@@ -64,11 +64,18 @@ struct RunnerExited {
 };
 /// SIGTERM, or `--until` is near.
 struct DrainRequested {};
+/// Results cannot be written for now: until DiskWorks nothing new is started and Persist is as good
+/// as it gets. `reason`: one sentence.
+struct DiskFailed {
+  std::string reason;
+};
+struct DiskWorks {};
 /// Several times in Settings::heartbeat_ms.
 struct Tick {};
 
-using Event = std::variant<Received, Reconnected, RunnerIsReady, RunnerProgressed, RunnerFinished,
-                           RunnerReported, RunnerExited, DrainRequested, Tick>;
+using Event =
+    std::variant<Received, Reconnected, RunnerIsReady, RunnerProgressed, RunnerFinished,
+                 RunnerReported, RunnerExited, DrainRequested, DiskFailed, DiskWorks, Tick>;
 
 // ---- actions
 
@@ -96,10 +103,11 @@ struct RunOn {
   int runner = 0;
   RunShard shard;
 };
-/// End the daemon: every result is acknowledged and nothing runs; or `failed`, saying why in one
-/// sentence.
+/// End the daemon: every result is acknowledged and nothing runs; or it failed, saying why in one
+/// sentence. What may pass (no runner starts) is worth another start of the daemon.
 struct Exit {
-  bool failed = false;
+  enum class Kind { kDone, kFailed, kTryAgain };
+  Kind kind = Kind::kDone;
   std::string reason;
 };
 
@@ -170,6 +178,8 @@ class Agent {
   void on(RunnerReported& event);
   void on(RunnerExited& event);
   void on(DrainRequested& event);
+  void on(DiskFailed& event);
+  void on(DiskWorks& event);
   void on(Tick& event);
   void received(const Welcome& welcome);
   void received(const Refused& refused);
@@ -191,7 +201,7 @@ class Agent {
   void start_runners();
   void kill_stalled();
   void end_if_idle();
-  void end(bool failed, std::string reason);
+  void end(Exit::Kind kind, std::string reason);
 
   template <class A>
   void act(A action) {
@@ -218,6 +228,7 @@ class Agent {
   Millis heartbeat_at_ = 0, hello_at_ = 0, busy_at_ = 0;
   double seconds_per_shard_ = 0;  // running average; 0 until measured
   std::string last_start_failure_;
+  std::string problem_;  // of the disk; empty: none
 };
 
 }  // namespace headcount::worker

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "schemas/result.h"
 
 namespace headcount::worker {
@@ -256,7 +258,7 @@ TEST_F(AgentTest, DrainGivesBackWhatWaitsAndEndsWhenTheRestIsAcknowledged) {
   EXPECT_THAT(all<Exit>(), IsEmpty());
   receive(Ack{.key = shard("a")});
   ASSERT_THAT(all<Exit>(), SizeIs(1));
-  EXPECT_FALSE(all<Exit>()[0].failed);
+  EXPECT_EQ(all<Exit>()[0].kind, Exit::Kind::kDone);
 }
 
 TEST_F(AgentTest, AShardThatWouldEndTooLateIsGivenBack) {
@@ -299,7 +301,7 @@ TEST_F(AgentTest, GivesUpARunnerThatNeverStartsAndFailsWhenNoneIsLeft) {
   }
   step(RunnerExited{0, Cause::kException, "libtorch.so is missing"});
   ASSERT_THAT(all<Exit>(), SizeIs(1));
-  EXPECT_TRUE(all<Exit>()[0].failed);
+  EXPECT_EQ(all<Exit>()[0].kind, Exit::Kind::kTryAgain);
   EXPECT_EQ(all<Exit>()[0].reason, "no runner can be started: libtorch.so is missing");
 }
 
@@ -335,7 +337,85 @@ TEST_F(AgentTest, EndsOnceItsKeyIsRevoked) {
   welcomed_and_ready();
   receive(Refused{.reason = "this key was revoked", .revoked = true});
   ASSERT_THAT(all<Exit>(), SizeIs(1));
-  EXPECT_TRUE(all<Exit>()[0].failed);
+  EXPECT_EQ(all<Exit>()[0].kind, Exit::Kind::kFailed);
+}
+
+TEST_F(AgentTest, StartsNothingNewWhileItsDiskIsFullAndFinishesWhatRuns) {
+  welcomed_and_ready();
+  grant("a");
+  grant("b");
+  step(DiskFailed{"cannot write journal: No space left on device"});
+  ASSERT_THAT(sent<GiveBack>(), SizeIs(1));
+  EXPECT_THAT(sent<GiveBack>()[0].shards, ElementsAre(std::pair(shard("b"), int64_t{1})));
+  ASSERT_THAT(sent<Heartbeat>(), SizeIs(1)) << "at once";
+  EXPECT_EQ(sent<Heartbeat>()[0].problem, "cannot write journal: No space left on device");
+  grant("c");
+  EXPECT_THAT(sent<GiveBack>(), SizeIs(1));
+  finish("a");
+  EXPECT_THAT(sent<ShardDone>(), SizeIs(1)) << "what is acknowledged needs no disk";
+  receive(Ack{.key = shard("a")});
+  step(DiskWorks{});
+  ASSERT_THAT(sent<Heartbeat>(), SizeIs(1));
+  EXPECT_EQ(sent<Heartbeat>()[0].problem, "");
+  grant("c", 2);
+  EXPECT_THAT(all<RunOn>(), SizeIs(1));
+}
+
+TEST_F(AgentTest, AnOutageOfFiveMinutesCostsNeitherWhatRunsNorWhatIsFinished) {
+  welcomed_and_ready();
+  grant("a");
+  grant("b");
+  grant("c");
+  finish("a");
+  for (int minute = 0; minute < 5; ++minute) {
+    for (int s = 0; s < 120; ++s) {
+      after(500);
+      EXPECT_THAT(all<KillRunner>(), IsEmpty());
+      EXPECT_THAT(all<Exit>(), IsEmpty());
+      EXPECT_THAT(all<Forget>(), IsEmpty());
+    }
+    step(RunnerProgressed{0, shard("b"), 0.1 * (minute + 1)});
+  }
+  step(Reconnected{});
+  ASSERT_THAT(sent<Hello>(), SizeIs(1));
+  std::map<ShardKey, HeldState> held;
+  const Hello hello = sent<Hello>()[0];
+  for (const Held& one : hello.held) held[one.key] = one.state;
+  EXPECT_EQ(held, (std::map<ShardKey, HeldState>{{shard("a"), HeldState::kDone},
+                                                 {shard("b"), HeldState::kRunning},
+                                                 {shard("c"), HeldState::kQueued}}));
+  receive(Welcome{.version = "1.0"});
+  EXPECT_THAT(sent<ShardDone>(), SizeIs(1));
+  EXPECT_THAT(sent<Heartbeat>(), SizeIs(1));
+  // The coordinator granted it again meanwhile, to the same worker: what runs goes on under the new
+  // number.
+  grant("b", 2);
+  EXPECT_THAT(all<RunOn>(), IsEmpty());
+  finish("b");
+  ASSERT_THAT(sent<ShardDone>(), SizeIs(1));
+  EXPECT_EQ(sent<ShardDone>()[0].attempt, 2);
+  EXPECT_THAT(all<RunOn>(), SizeIs(1)) << "the queued one is next";
+}
+
+TEST_F(AgentTest, WhatWaitsInItsQueueIsComputedWhileNobodyAnswers) {
+  welcomed_and_ready();
+  grant("a");
+  grant("b");
+  after(60'000);
+  finish("a");
+  EXPECT_THAT(all<RunOn>(), SizeIs(1));
+  after(60'000);
+  finish("b");
+  EXPECT_THAT(agent_.held(), SizeIs(2));
+  EXPECT_EQ(agent_.counts().unacknowledged, 2);
+}
+
+TEST_F(AgentTest, AStallLimitPassesDuringAnOutageToo) {
+  welcomed_and_ready();
+  grant("a");
+  Millis killed_after = 0;
+  for (; killed_after < 400'000 && all<KillRunner>().empty(); killed_after += 500) after(500);
+  EXPECT_EQ(killed_after, 300'000);
 }
 
 }  // namespace
