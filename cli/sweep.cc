@@ -64,6 +64,12 @@ std::string status_text(const std::string& answer) {
             (tag.empty() ? "not bound to a numerics tag yet" : "numerics " + tag);
     text += "\n";
   }
+  for (const Json& stage : status.value("stages", Json::array())) {
+    if (const auto n = stage.value("withdrawn", int64_t{0}); n > 0)
+      text += "WARNING: " + grouped(n) + " results behind the table of stage " +
+              stage.value("name", "") + " were set aside since: `headcount sweep retry " +
+              std::to_string(status.at("id").get<int64_t>()) + "`\n";
+  }
   for (const Json& alarm : status.value("alarms", Json::array())) {
     text += "ALARM: " + alarm.get<std::string>() + "\n";
   }

@@ -2,10 +2,11 @@
 // slice, all in one transaction; commit; then send. Nothing is decided here that the scheduler can
 // decide. Everything of this class runs on one thread.
 //   loop.cc: turns, workers' messages, actions, sends    stages.cc: planning, opening, ending
-//   stages    requests.cc: clients' verbs
+//   stages    requests.cc: clients' verbs    mend.cc: results and tables that no longer count
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -114,10 +115,21 @@ class Loop {
   void cancel(store::SweepId id);
   void pause(store::SweepId id, bool paused);
   void retry(store::SweepId id);
-  void reopen(LiveSweep* sweep, const store::StageRow& row, bool reads);
   std::string results(const std::string& id, const std::string& stage);
+  std::vector<Table> tables_so_far(const LiveSweep& sweep, const std::string& stage) const;
   std::string create_key(const Request& request);
+  std::string revoke_key(const Request& request);
   std::string bench(int64_t n_shards);
+
+  // mend.cc
+  using Which = std::function<bool(const store::StageRow&)>;
+  bool open_again(store::SweepId id, const Which& which);
+  void reopen(LiveSweep* sweep, const store::StageRow& row, bool reads);
+  bool is_being_read(store::SweepId id) const;
+  bool has_damaged_table(const store::StageRow& row);
+  void mend(store::SweepId id);
+  int64_t withdraw(const std::string& name, const std::vector<std::string>& workers);
+  void alarm(const std::string& text);
 
   const CoordinatorOptions& options_;
   store::Store& store_;

@@ -155,11 +155,7 @@ std::string Loop::answer(const transport::Incoming& incoming, const Request& req
     return dump({{"keys", keys}});
   }
   if (verb == "key.create") return create_key(request);
-  if (verb == "key.revoke") {
-    transport::revoke_key(options_.state, text("name"));
-    ticked_at_ = sampled_at_ = 0;  // noticed in this turn
-    return dump({{"name", text("name")}});
-  }
+  if (verb == "key.revoke") return revoke_key(request);
   return bench(get<int64_t>(request.fields, "shards"));
 }
 
@@ -287,96 +283,58 @@ void Loop::pause(store::SweepId id, bool paused) {
   }
 }
 
-// Quarantined shards are forgiven; ended stages that miss some are opened again, and what reads
-// their tables is planned anew. Other stages under way go on as they are.
+// Quarantined shards are forgiven; ended stages that miss some, or whose results were withdrawn,
+// are opened again, and what reads their tables is planned anew. Other stages under way go on as
+// they are.
 void Loop::retry(store::SweepId id) {
-  LiveSweep* sweep = live_sweep(id);
-  if (std::any_of(submissions_.begin(), submissions_.end(),
-                  [id](const auto& entry) { return entry.second.resumes == id; }))
+  if (is_being_read(id))
     throw Error("sweep " + std::to_string(id) + " is still being read: try again in a moment");
   bool any = false;
-  std::set<int> reopened;
   for (const auto& row : store_.stages(id)) {
     const bool ended = row.state == "finished" || row.state == "stopped";
-    const auto* kind = experiments::find_kind(row.kind);
-    // Without its plan, whatever reads scores may read a reopened stage's.
-    const bool reads =
-        sweep != nullptr && sweep->plan
-            ? reopened.contains(sweep->plan->stages[static_cast<size_t>(row.number)].input)
-            : !reopened.empty() && kind != nullptr && kind->reads_scores;
-    const bool again =
-        reads || (row.state == "finished" && row.n_missing > 0) || row.state == "stopped";
-    const auto evidence = store_.evidence(row.id);
-    if (!ended && !evidence.empty()) {
-      step(Retry{row.id});
-      any = true;
-    }
-    if (!again) continue;
+    if (ended || store_.evidence(row.id).empty()) continue;
+    step(Retry{row.id});
     any = true;
-    RetryShards forgiven;
-    for (const auto& [key, text] : evidence) forgiven.keys.push_back(key);
-    step(std::move(forgiven));
-    reopen(sweep, row, reads);
-    reopened.insert(row.number);
   }
-  if (!any)
+  const bool opened = open_again(id, [](const auto& row) {
+    return row.state == "stopped" ||
+           (row.state == "finished" && (row.n_missing > 0 || row.n_withdrawn > 0));
+  });
+  if (!any && !opened)
     throw Error("sweep " + std::to_string(id) +
-                " has no quarantined shard and no stopped stage to try again");
-  if (reopened.empty() || sweep != nullptr) return;
-  store_.set_sweep_state(id, "running");
-  // Whole again from the database: its specs and files are read once more.
-  const auto row = store_.sweep(id);
-  if (row->text.empty()) {
-    admit(id, std::nullopt);
-    return;
-  }
-  Submission submission;
-  submission.job = job_of(*row);
-  submission.resumes = id;
-  planner_.start(submission.job);
-  submissions_.emplace(n_jobs_, std::move(submission));
-}
-
-// `reads`: it reads a reopened stage's table, and its shards may change with that.
-void Loop::reopen(LiveSweep* sweep, const store::StageRow& row, bool reads) {
-  const bool whole = !reads && row.n_shards > 0 && store_.n_planned(row.id) == row.n_shards;
-  if (sweep != nullptr) {
-    LiveStage& stage = sweep->stages[static_cast<size_t>(row.number)];
-    if (stage.phase == Phase::kOpen) step(StageClosed{stage.id});
-    stage.phase = whole ? Phase::kPlanning : Phase::kWaiting;
-    stage.reopens = whole;
-    stage.n_planned = whole ? stage.n_shards : 0;
-    stage.counts = {};
-    sweep->bound = !sweep->plan;  // what fitted no device may fit one of today's
-  }
-  if (!whole) store_.clear_shards(row.id);
-  store_.clear_table(row.id);
-  store_.set_stage_state(row.id, whole ? "open" : "waiting", "");
-  store_.set_stage_missing(row.id, 0);
+                " has no quarantined shard, no withdrawn result and no stopped stage to try again");
 }
 
 std::string Loop::results(const std::string& text, const std::string& stage) {
   const auto row = find_sweep(store_, text);
-  LiveSweep* sweep = live_sweep(row.id);
-  if (sweep == nullptr) {
+  try {
+    LiveSweep* sweep = live_sweep(row.id);
+    if (sweep != nullptr) return to_json(tables_so_far(*sweep, stage));
     std::string json;
     planner_.apart([&] { json = to_json(tables(store_, row.id, stage)); });
     return json;
+  } catch (const store::Damaged& error) {
+    mend(row.id);
+    throw Error(std::string(error.what()) +
+                ": it is set aside and made again, ask once more when the sweep is finished");
   }
+}
+
+std::vector<Table> Loop::tables_so_far(const LiveSweep& sweep, const std::string& stage) const {
   std::vector<Table> found;
   bool named = stage.empty();
-  for (const auto& stage_row : store_.stages(row.id)) {
-    if (!stage.empty() && stage_row.name != stage) continue;
+  for (const auto& row : store_.stages(sweep.id)) {
+    if (!stage.empty() && row.name != stage) continue;
     named = true;
-    const auto& live = sweep->stages[static_cast<size_t>(stage_row.number)];
-    if (auto table = stored_table(store_, stage_row.id); table && live.phase == Phase::kEnded) {
+    const auto& live = sweep.stages[static_cast<size_t>(row.number)];
+    if (auto table = stored_table(store_, row); table && live.phase == Phase::kEnded) {
       found.push_back(std::move(*table));
-    } else if (sweep->plan && live.phase == Phase::kOpen) {
-      found.push_back(aggregate(store_, stage_row, sweep->plan->stages[live.number]));
+    } else if (sweep.plan && live.phase == Phase::kOpen) {
+      found.push_back(aggregate(store_, row, sweep.plan->stages[live.number]));
     }
   }
-  if (!named) throw Error("sweep " + std::to_string(row.id) + " has no stage \"" + stage + "\"");
-  return to_json(found);
+  if (!named) throw Error("sweep " + std::to_string(sweep.id) + " has no stage \"" + stage + "\"");
+  return found;
 }
 
 std::string Loop::create_key(const Request& request) {
@@ -395,6 +353,18 @@ std::string Loop::create_key(const Request& request) {
                  {"coordinator_public", file.coordinator_public},
                  {"public_key", file.pair.public_key},
                  {"secret_key", file.pair.secret_key}}}});
+}
+
+std::string Loop::revoke_key(const Request& request) {
+  const auto name = get<std::string>(request.fields, "name");
+  const auto workers = get_or<bool>(request.fields, "set_aside", false)
+                           ? bearers(store_, options_.state, name)
+                           : std::vector<std::string>();
+  if (workers.empty() || is_allowed(options_.state, name))
+    transport::revoke_key(options_.state, name);
+  allowed_.refresh();            // nothing more is taken of its bearer
+  ticked_at_ = sampled_at_ = 0;  // ... who is gone in this turn
+  return dump({{"name", name}, {"set_aside", withdraw(name, workers)}});
 }
 
 std::string Loop::bench(int64_t n_shards) {

@@ -28,7 +28,7 @@ namespace headcount::coordinator {
 //                                                 (shards/s) and "time_left_s" (null: unknown);
 //                                                 "workers" as in worker.list; "busy_s" since the
 //                                                 first grant of this process
-//   sweep.cancel, sweep.pause, sweep.resume, sweep.retry (forgives quarantined shards)
+//   sweep.cancel, sweep.pause, sweep.resume, sweep.retry (quarantined shards, withdrawn results)
 //                     client  id                  {"id", "state"}
 //   sweep.explain     client  id                  {"lines": [what keeps it from going on]}
 //   results           client  id, stage (""=all)  to_json of its tables; a running stage's from
@@ -43,7 +43,8 @@ namespace headcount::coordinator {
 //   key.create        admin   role, name,         {"key_file": {"role", "name", "address",
 //                             address (optional)  "coordinator_public", "public_key",
 //                                                 "secret_key"}}
-//   key.revoke        admin   name                {"name"}
+//   key.revoke        admin   name,               {"name", "set_aside": n}; set_aside: also what it
+//                             set_aside (bool)    delivered no longer counts (n results)
 //   bench.submit      admin   shards              {"id"}: a sweep of so many noop shards, one stored
 //                                                 row each
 // clang-format on

@@ -168,9 +168,8 @@ void Loop::take_planned() {
   while (auto done = planner_.take()) {
     const auto found = submissions_.find(done->number);
     HC_CHECK(found != submissions_.end());
-    const Submission submission = std::move(found->second);
+    submitted(found->second, std::move(*done));
     submissions_.erase(found);
-    submitted(submission, std::move(*done));
   }
   if (restored_ || n_to_restore_ > 0) return;
   // Every unfinished sweep is read again: open what was open, then take up the leases on disk.
@@ -201,6 +200,8 @@ void Loop::submitted(const Submission& submission, PlanDone done) {
                                                         *done.prepared.sweep, done.files, stages)
                                         : "its files cannot be read again: " + why;
     if (reason.empty()) {
+      open_again(submission.resumes,
+                 [this](const auto& row) { return row.n_withdrawn > 0 || has_damaged_table(row); });
       admit(submission.resumes, std::move(done.prepared.sweep));
       return;
     }
@@ -264,7 +265,12 @@ void Loop::advance() {
   for (const auto& [id, sweep] : live_) ids.push_back(id);
   for (const auto id : ids) {
     LiveSweep& sweep = live_.at(id);
-    if (!sweep.paused && (sweep.bound || bind(sweep))) advance(sweep, until);
+    if (sweep.paused || !(sweep.bound || bind(sweep))) continue;
+    try {
+      advance(sweep, until);
+    } catch (const store::Damaged&) {
+      mend(id);
+    }
   }
 }
 
@@ -452,11 +458,19 @@ void Loop::complete(const StageComplete& notice) {
   stage->counts = {.planned = stage->n_shards,
                    .done = stage->n_shards - notice.n_missing,
                    .quarantined = notice.n_missing};
+  // A result may have been set aside since the scheduler counted it.
+  if (sweep->plan && store_.counts(stage->id).done < stage->counts.done) {
+    open_again(sweep->id, [&](const auto& row) { return row.id == notice.stage; });
+    return;
+  }
   const auto rows = store_.stages(sweep->id);
   try {
     store_.put_table(stage->id, sweep->plan ? aggregate(store_, rows[stage->number],
                                                         sweep->plan->stages[stage->number])
                                             : noop_table(stage->name, stage->counts.done));
+  } catch (const store::Damaged&) {
+    mend(sweep->id);
+    return;
   } catch (const Error& error) {
     stop_stage(*sweep, *stage, std::string("its table cannot be made: ") + error.what());
     end_if_over(*sweep);

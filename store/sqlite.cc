@@ -145,6 +145,8 @@ Cell cell_of(sqlite3_stmt* statement, int column) {
   }
 }
 
+Cell Statement::cell(int column) const { return cell_of(statement_, column); }
+
 Connection::Connection(const std::string& uri, int flags, const std::string& path) : path_(path) {
   const int code = sqlite3_open_v2(
       uri.c_str(), &db_, flags | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,

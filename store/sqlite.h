@@ -43,6 +43,7 @@ class Statement {
   double number(int column) const { return sqlite3_column_double(statement_, column); }
   std::string text(int column) const;
   std::string_view blob(int column) const;  // until the next step
+  Cell cell(int column) const;
   bool null(int column) const { return sqlite3_column_type(statement_, column) == SQLITE_NULL; }
 
  private:

@@ -135,6 +135,7 @@ class Scheduler::Machine {
   void on(StageResumed& event);
   void on(Retry& event);
   void on(RetryShards& event);
+  void on(Withdrawn& event);
   void on(Restored& event);
   void on(WorkerMessage& event);
   void on(WorkerGone& event);

@@ -139,6 +139,11 @@ struct Retry {
 struct RetryShards {
   std::vector<ShardKey> keys;
 };
+/// Results of these shards no longer count, and Records does not know them any more: where an
+/// opened stage has no other, the shard is queued again.
+struct Withdrawn {
+  std::vector<ShardKey> keys;
+};
 /// After a restart: attempts on disk without an outcome, as leases armed from now. Once, after the
 /// stages were opened.
 struct Restored {
@@ -170,7 +175,7 @@ struct Drain {
 struct Tick {};
 
 using Event = std::variant<StageOpened, StageClosed, StagePaused, StageResumed, Retry, RetryShards,
-                           Restored, WorkerMessage, WorkerGone, Drain, Tick>;
+                           Withdrawn, Restored, WorkerMessage, WorkerGone, Drain, Tick>;
 
 // ---- actions
 
