@@ -113,7 +113,9 @@ std::string info_text(const Json& info) {
   for (const auto& [state, n] : by_state.items()) {
     sweeps += (sweeps.empty() ? "" : ", ") + std::to_string(n.get<int64_t>()) + " " + state;
   }
-  return "coordinator " + text("version") + " at " + text("address") + ", pid " +
+  const std::string waits = text("waits");
+  return (waits.empty() ? std::string() : "WAITS: nothing can be recorded: " + waits + "\n") +
+         "coordinator " + text("version") + " at " + text("address") + ", pid " +
          std::to_string(count("pid")) + ", up " + duration_text(info.value("uptime_s", 0.0)) +
          "\nstate    " + text("state") + "\nlog      " + text("log") + "\nworkers  " +
          std::to_string(count("workers")) + "\nsweeps   " + (sweeps.empty() ? "none" : sweeps) +

@@ -57,6 +57,8 @@ std::string status_text(const std::string& answer) {
                      status.at("name").get<std::string>() +
                      "\": " + status.at("state").get<std::string>() + ", created " +
                      status.at("created_at").get<std::string>() + "\n";
+  if (const std::string waits = status.value("waits", ""); !waits.empty())
+    text += "WAITS: nothing can be recorded: " + waits + "\n";
   for (const std::string& line : progress_lines(answer, false)) text += line + "\n";
   for (const Json& model : status.value("models", Json::array())) {
     const std::string tag = model.value("tag", "");

@@ -144,10 +144,10 @@ void run(CoordinatorOptions options, Log& log) {
   write_information(options, advertised, pair.public_key);
   systemd::Service service;
   service.ready();
-  service.status("listens on " + address);
   while (!loop.stopping() && !signals.arrived()) {
     loop.turn(signals.fd());
     service.alive();
+    service.status(loop.waits().empty() ? "listens on " + address : "waits: " + loop.waits());
   }
   service.stopping();
   unlink(information_path(options.state).c_str());

@@ -3,6 +3,7 @@
 // decide. Everything of this class runs on one thread.
 //   loop.cc: turns, workers' messages, actions, sends    stages.cc: planning, opening, ending
 //   stages    requests.cc: clients' verbs    mend.cc: results and tables that no longer count
+//   waiting.cc: while nothing can be recorded
 #pragma once
 
 #include <chrono>
@@ -40,6 +41,8 @@ class Loop {
   /// Waits for something to do, at most about a tenth of a second or until `stop_fd` is readable,
   /// and does it.
   void turn(int stop_fd);
+  /// Why nothing can be recorded for now, one sentence; empty: it can.
+  const std::string& waits() const { return waits_; }
   /// "coordinator.stop" was asked.
   bool stopping() const { return stopping_; }
   /// Every unfinished sweep of the database goes on.
@@ -61,6 +64,7 @@ class Loop {
   };
 
   // loop.cc
+  void handle();
   void take(transport::Incoming incoming);
   void take_worker_message(const transport::Incoming& incoming, Message message);
   std::optional<std::string> defect_of(const ShardDone& done);
@@ -121,6 +125,11 @@ class Loop {
   std::string revoke_key(const Request& request);
   std::string bench(int64_t n_shards);
 
+  // waiting.cc
+  void wait_for_store(const std::string& why, bool stepped);
+  void start_over();
+  void turn_waiting(int stop_fd);
+
   // mend.cc
   using Which = std::function<bool(const store::StageRow&)>;
   bool open_again(store::SweepId id, const Which& which);
@@ -174,8 +183,13 @@ class Loop {
   std::string key_trouble_;  // said in the log
   int64_t n_shut_out_ = 0;   // likewise
   AlarmLimit alarm_limit_;
+  std::string waits_;
+  bool waited_ = false;  // since the last turn that recorded something
+  Millis tried_at_ = 0;
 };
 
+/// What the scheduler of such a coordinator goes by.
+Settings settings_of(const CoordinatorOptions& options);
 /// {"number", ok, json} to a client.
 Message reply_to(uint64_t number, std::string json);
 Message refusal_to(uint64_t number, const std::string& error);

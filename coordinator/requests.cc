@@ -9,6 +9,7 @@
 
 #include "coordinator/loop.h"
 #include "schemas/error.h"
+#include "schemas/try_again.h"
 #include "schemas/version.h"
 
 namespace headcount::coordinator {
@@ -32,6 +33,15 @@ int64_t rss_bytes() {
   int64_t size = 0, resident = 0;
   std::ifstream("/proc/self/statm") >> size >> resident;
   return resident * sysconf(_SC_PAGESIZE);
+}
+
+/// Whether the answer needs no write of the database.
+bool only_reads(const Request& request) {
+  static const std::set<std::string_view> kVerbs = {
+      "coordinator.info", "coordinator.stop", "sweep.list", "sweep.status", "sweep.explain",
+      "results",          "worker.list",      "key.list",   "key.create"};
+  return kVerbs.contains(request.verb) ||
+         (request.verb == "key.revoke" && !get_or<bool>(request.fields, "set_aside", false));
 }
 
 double cpu_seconds() {
@@ -81,8 +91,12 @@ void Loop::take_request(const transport::Incoming& incoming, Role role, const Re
       throw Error("\"" + request.verb + "\" needs an admin's key");
     if (outbox_[incoming.route].bytes + server_.unread(incoming.route) > kMaxUnread)
       throw Error("the answers before this one have not been read yet: ask again once they are");
+    if (!waits_.empty() && !only_reads(request))
+      throw Error("nothing can be recorded now: " + waits_ + "; ask again");
     std::string json = answer(incoming, request);
     if (!json.empty()) send(incoming.route, reply_to(request.number, std::move(json)));
+  } catch (const TryAgain&) {
+    throw;
   } catch (const Error& error) {
     send(incoming.route, refusal_to(request.number, error.what()));
   }
@@ -117,6 +131,8 @@ std::string Loop::answer(const transport::Incoming& incoming, const Request& req
   if (verb == "sweep.explain") {
     const auto id = find_sweep(store_, text("id")).id;
     auto lines = explain(store_, id);
+    if (!waits_.empty())
+      lines.push_back("nothing can be recorded now: " + waits_ + "; it goes on by itself then");
     if (LiveSweep* sweep = live_sweep(id)) {
       if (!sweep->bound)
         lines.push_back(
@@ -171,6 +187,7 @@ std::string Loop::info_json() const {
                {"address", server_.address()},
                {"state", options_.state},
                {"restored", restored_},
+               {"waits", waits_},
                {"workers", connected},
                {"sweeps", sweeps},
                {"results", store_.n_results()},
@@ -230,6 +247,7 @@ std::string Loop::status(store::SweepId id) const {
       if (rate > 0) stage["time_left_s"] = static_cast<double>(left) / rate;
     }
   }
+  json["waits"] = waits_;
   json["workers"] = Json::parse(workers_json())["workers"];
   if (const auto span = spans_.find(id); span != spans_.end() && span->second.first_grant > 0) {
     const Millis end = span->second.end > 0 ? span->second.end : now();
@@ -314,6 +332,7 @@ std::string Loop::results(const std::string& text, const std::string& stage) {
     planner_.apart([&] { json = to_json(tables(store_, row.id, stage)); });
     return json;
   } catch (const store::Damaged& error) {
+    if (!waits_.empty()) throw;
     mend(row.id);
     throw Error(std::string(error.what()) +
                 ": it is set aside and made again, ask once more when the sweep is finished");

@@ -13,7 +13,9 @@ namespace headcount::coordinator {
 // clang-format off
 //   verb              role    fields              json
 //   coordinator.info  client  -                   {"version", "pid", "address", "state", "restored",
-//                                                 "workers", "sweeps": {state: n}, "results",
+//                                                 "waits" (why nothing can be recorded
+//                                                 now; "": it can), "workers",
+//                                                 "sweeps": {state: n}, "results",
 //                                                 "records", "commits", "grant_p99_ms" (from room
 //                                                 heard to grant sent), "commit_p99_ms",
 //                                                 "unfinished", "uptime_s", "cpu_s", "rss_bytes",
@@ -26,7 +28,8 @@ namespace headcount::coordinator {
 //   sweep.list        client  -                   list_json (view.h)
 //   sweep.status      client  id                  status_json (view.h); per stage also "rate"
 //                                                 (shards/s) and "time_left_s" (null: unknown);
-//                                                 "workers" as in worker.list; "busy_s" since the
+//                                                 "workers" as in worker.list; "waits" as in
+//                                                 coordinator.info; "busy_s" since the
 //                                                 first grant of this process
 //   sweep.cancel, sweep.pause, sweep.resume, sweep.retry (quarantined shards, withdrawn results)
 //                     client  id                  {"id", "state"}

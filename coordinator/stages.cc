@@ -5,6 +5,7 @@
 
 #include "coordinator/loop.h"
 #include "schemas/error.h"
+#include "schemas/try_again.h"
 
 namespace headcount::coordinator {
 namespace {
@@ -167,7 +168,7 @@ void Loop::admit(store::SweepId id, std::optional<experiments::Sweep> plan) {
 void Loop::take_planned() {
   while (auto done = planner_.take()) {
     const auto found = submissions_.find(done->number);
-    HC_CHECK(found != submissions_.end());
+    if (found == submissions_.end()) continue;  // asked before all was started over
     submitted(found->second, std::move(*done));
     submissions_.erase(found);
   }
@@ -471,6 +472,8 @@ void Loop::complete(const StageComplete& notice) {
   } catch (const store::Damaged&) {
     mend(sweep->id);
     return;
+  } catch (const TryAgain&) {
+    throw;
   } catch (const Error& error) {
     stop_stage(*sweep, *stage, std::string("its table cannot be made: ") + error.what());
     end_if_over(*sweep);

@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "schemas/error.h"
+#include "schemas/try_again.h"
 #include "store/impl.h"
 
 namespace headcount::store {
@@ -36,8 +37,12 @@ std::vector<AttemptRow> read_attempts(Statement& s) {
 }
 
 [[noreturn]] void fail_file(const std::string& path) {
-  throw Error("writing " + path + " failed: " + std::strerror(errno) +
-              "; everything recorded so far is intact");
+  const std::string why = "writing " + path + " failed: " + std::strerror(errno) +
+                          "; everything recorded so far is intact";
+  for (const int may_pass : {ENOSPC, EDQUOT, EIO, EMFILE, ENFILE}) {
+    if (errno == may_pass) throw TryAgain(why);
+  }
+  throw Error(why);
 }
 
 void sync(const std::string& path, int flags) {

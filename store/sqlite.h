@@ -89,7 +89,8 @@ class Connection {
   std::map<std::string, std::unique_ptr<Statement>, std::less<>> statements_;
 };
 
-/// The sentence for an SQLite result code: disk full, read-only, not a database, busy ...
+/// The sentence for an SQLite result code: disk full, read-only, not a database, busy ... A
+/// TryAgain where it may pass: somebody's lock, a full disk, one that does not write.
 [[noreturn]] void fail(int code, sqlite3* db, const std::string& path);
 
 }  // namespace headcount::store

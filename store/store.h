@@ -118,9 +118,12 @@ class Store {
   Store& operator=(Store&&) noexcept;
   ~Store();
 
-  /// Runs `body` in one transaction and commits; on an exception rolls back and rethrows. Disk full
-  /// is an Error and leaves the file sound.
+  /// Runs `body` in one transaction and commits; on an exception rolls back and rethrows. Throws
+  /// TryAgain, before `body` runs or after, where another program holds the write lock or the disk
+  /// is full or does not write; the file stays sound.
   void transaction(const std::function<void()>& body);
+  /// Throws TryAgain where a transaction of some megabytes would not commit now.
+  void probe();
   int64_t n_commits() const;  // that changed something, since it was opened
   /// Moves the write-ahead log into the database and cuts it where no reader stands in the way;
   /// after large logs done by itself, at most once a second. A reader that never ends keeps the

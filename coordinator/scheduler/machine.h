@@ -140,6 +140,7 @@ class Scheduler::Machine {
   void on(WorkerMessage& event);
   void on(WorkerGone& event);
   void on(Drain& event);
+  void on(Rearm& event);
   void on(Tick& event);
   void complete_stages();
   void rearm();

@@ -223,6 +223,8 @@ void Machine::on(Drain& event) {
   send(*worker, DrainOrder{});
 }
 
+void Machine::on(Rearm&) { rearm(); }
+
 void Machine::on(Tick&) {
   std::vector<WorkerKey> silent;
   for (auto& [key, worker] : workers_) {

@@ -171,11 +171,13 @@ struct WorkerGone {
 struct Drain {
   WorkerKey worker;
 };
+/// The shell heard nobody for a while (its disk took no writes): nobody's silence counts.
+struct Rearm {};
 /// Several times a second, at least once in Settings::heartbeat_ms.
 struct Tick {};
 
 using Event = std::variant<StageOpened, StageClosed, StagePaused, StageResumed, Retry, RetryShards,
-                           Withdrawn, Restored, WorkerMessage, WorkerGone, Drain, Tick>;
+                           Withdrawn, Restored, WorkerMessage, WorkerGone, Drain, Rearm, Tick>;
 
 // ---- actions
 
