@@ -2,7 +2,9 @@
 #include <fcntl.h>
 #include <sqlite3.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <zmq.hpp>
 
@@ -378,6 +380,27 @@ TEST_F(CoordinatorTest, AFullDiskIsWaitedFor) {
   EXPECT_EQ(store::Store::open_read_only(state).n_results(), 20'000);
   end(SIGKILL);
   umount(state.c_str());
+}
+
+TEST_F(CoordinatorTest, NobodyElseMayReadTheStateDirectory) {
+  const auto mode_of = [](const std::string& path) {
+    struct stat found {};
+    return stat(path.c_str(), &found) == 0 ? found.st_mode & 0777 : 0u;
+  };
+  const std::string database = state + "/" + store::kFileName;
+  end(SIGKILL);  // its log stays beside the database
+  chmod(state.c_str(), 0755);
+  for (const auto& file : {database, database + "-wal", state + "/coordinator.log"})
+    ASSERT_EQ(chmod(file.c_str(), 0644), 0) << file;
+  start();
+  submit(kSpec);
+  EXPECT_EQ(mode_of(state), 0700u);
+  for (const auto& file : {database, database + "-wal", database + "-shm", state + "/lock",
+                           state + "/coordinator.log", state + "/coordinator.json"})
+    EXPECT_EQ(mode_of(file), 0600u) << file;
+  std::ifstream log(state + "/coordinator.log");
+  const std::string said{std::istreambuf_iterator<char>(log), {}};
+  EXPECT_THAT(said, HasSubstr(database + " was open to other users"));
 }
 
 TEST_F(CoordinatorTest, ASecondCoordinatorOfTheSameStateIsRefused) {
