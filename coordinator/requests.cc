@@ -95,9 +95,9 @@ void Loop::take_request(const transport::Incoming& incoming, Role role, const Re
       throw Error("nothing can be recorded now: " + waits_ + "; ask again");
     std::string json = answer(incoming, request);
     if (!json.empty()) send(incoming.route, reply_to(request.number, std::move(json)));
-  } catch (const TryAgain&) {
-    throw;
   } catch (const Error& error) {
+    // Of a turn under way all is taken back, whatever was answered.
+    if (waits_.empty() && dynamic_cast<const TryAgain*>(&error) != nullptr) throw;
     send(incoming.route, refusal_to(request.number, error.what()));
   }
 }
