@@ -334,7 +334,7 @@ void fill_disk(const std::string& file) {
 
 TEST_F(CoordinatorTest, AnotherProgramsLockIsWaitedFor) {
   Worker worker(key("node-1"));
-  const int64_t id = ask("bench.submit", {{"shards", int64_t{20'000}}}).at("id");
+  const int64_t id = ask("bench.submit", {{"shards", int64_t{100'000}}}).at("id");
   sqlite3* other = nullptr;
   sqlite3_open((state + "/" + store::kFileName).c_str(), &other);
   sqlite3_busy_timeout(other, 20'000);
@@ -363,7 +363,11 @@ TEST_F(CoordinatorTest, AFullDiskIsWaitedFor) {
     while (ask("coordinator.info").at("records").get<int64_t>() < 500)
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
     fill_disk(state + "/ballast");
-    const auto waits = [&] { return ask("coordinator.info").at("waits").get<std::string>(); };
+    const auto waits = [&] {
+      std::string why;  // what is asked in the very turn that fails is refused
+      message_of([&] { why = ask("coordinator.info").at("waits").get<std::string>(); });
+      return why;
+    };
     for (int i = 0; i < 1000 && waits().empty(); ++i)
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
     EXPECT_THAT(waits(), HasSubstr("everything recorded so far is intact"));
