@@ -116,7 +116,9 @@ std::string info_text(const Json& info) {
   std::string reading;
   for (const Json& one : info.value("reading", Json::array()))
     reading += "reading  " + one.value("file", "") + ": " + one.value("doing", "") + "\n";
-  return "coordinator " + text("version") + " at " + text("address") + ", pid " +
+  const std::string waits = text("waits");
+  return (waits.empty() ? std::string() : "WAITS: nothing can be recorded: " + waits + "\n") +
+         "coordinator " + text("version") + " at " + text("address") + ", pid " +
          std::to_string(count("pid")) + ", up " + duration_text(info.value("uptime_s", 0.0)) +
          "\nstate    " + text("state") + "\nlog      " + text("log") + "\nworkers  " +
          std::to_string(count("workers")) + "\nsweeps   " + (sweeps.empty() ? "none" : sweeps) +

@@ -127,6 +127,10 @@ void look_at_coordinator(const Common& common, std::vector<Finding>& findings) {
                       "runs at " + running->address + ", pid " + std::to_string(running->pid), ""});
   try {
     const Json info = Json::parse(Connection::need(common).ask("coordinator.info", {}, 5'000));
+    if (const std::string waits = info.value("waits", ""); !waits.empty()) {
+      findings.push_back({"coordinator", Verdict::kBad, "nothing can be recorded: " + waits,
+                          "it goes on by itself when that is mended"});
+    }
     if (const std::string trouble = info.value("key_trouble", ""); !trouble.empty()) {
       findings.push_back({"coordinator", Verdict::kBad,
                           "keys cannot be read, and stay as they were: " + trouble,

@@ -11,6 +11,8 @@
 #include "cli/text.h"
 #include "cluster/transport/keys.h"
 #include "coordinator/coordinator.h"
+#include "coordinator/view.h"
+#include "store/store.h"
 
 namespace headcount::cli {
 namespace {
@@ -19,6 +21,7 @@ using Json = nlohmann::ordered_json;
 
 struct Options {
   std::string role, name, address;
+  bool set_aside = false;
 };
 
 bool elsewhere(const Common& common) {
@@ -108,16 +111,40 @@ int list(const Session& session) {
   return kOk;
 }
 
+/// The database of a state directory in which no coordinator runs; how many results were set aside.
+int64_t set_aside(const Common& common, const std::string& name) {
+  store::Store store = store::Store::open(common.state);
+  int64_t n = 0;
+  store.transaction([&] {
+    for (const std::string& worker : coordinator::bearers(store, common.state, name))
+      n += std::ssize(store.withdraw(worker, coordinator::withdrawn_because(name)));
+    if (n > 0) store.alarm(coordinator::withdrawn_text(n, name));
+    if (n == 0 || coordinator::is_allowed(common.state, name))
+      transport::revoke_key(common.state, name);
+  });
+  return n;
+}
+
 int revoke(const Session& session, const Options& options) {
-  if (elsewhere(session.common)) {
-    Connection::need(session.common).ask("key.revoke", {{"name", options.name}});
+  const Common& common = session.common;
+  int64_t n = 0;
+  if (elsewhere(common) || (options.set_aside && coordinator::find_running(common.state))) {
+    const Json answer = Json::parse(Connection::need(common).ask(
+        "key.revoke", {{"name", options.name}, {"set_aside", options.set_aside}}, 600'000));
+    n = answer.value("set_aside", int64_t{0});
+  } else if (options.set_aside) {
+    n = set_aside(common, options.name);
   } else {
-    transport::revoke_key(session.common.state, options.name);
+    transport::revoke_key(common.state, options.name);
   }
-  if (session.common.json()) {
-    emit(session.common, Json{{"revoked", options.name}}.dump());
-  } else if (!session.common.quiet()) {
-    emit(session.common, "revoked " + options.name + "; its bearer is refused from now on");
+  if (common.json()) {
+    emit(common, Json{{"revoked", options.name}, {"set_aside", n}}.dump());
+  } else if (!common.quiet()) {
+    emit(common, "revoked " + options.name + "; its bearer is refused from now on" +
+                     (options.set_aside ? "; " + std::to_string(n) +
+                                              " results no longer count (headcount query \"SELECT "
+                                              "* FROM set_aside\")"
+                                        : std::string()));
   }
   return kOk;
 }
@@ -151,9 +178,14 @@ void add_key_commands(CLI::App& app, Session& session) {
   add_coordinator(*all, session);
 
   CLI::App* gone = add_command(*key, session, "revoke", "refuse a key from now on",
-                               "  headcount key revoke node1",
+                               "  headcount key revoke node1\n"
+                               "  headcount key revoke node7 --set-aside     (a machine that "
+                               "computes wrong numbers, or a stolen key)",
                                [&session, options] { return revoke(session, *options); });
   gone->add_option("name", options->name, "its name, as key list shows it")->required();
+  gone->add_flag("--set-aside", options->set_aside,
+                 "also let nothing count that it delivered: sweeps under way compute it again, "
+                 "finished ones say so (sweep retry); also for a key that is revoked already");
   add_output(*gone, session, {"text", "json", "quiet"});
   add_coordinator(*gone, session);
 }

@@ -98,6 +98,7 @@ int main(int argc, char** argv) {
   cli::add_coordinator_commands(app, session);
   cli::add_worker_commands(app, session);
   cli::add_key_commands(app, session);
+  cli::add_store_commands(app, session);
   cli::add_model_commands(app, session);
   cli::add_tokenize_command(app, session);
   cli::add_doctor_command(app, session);

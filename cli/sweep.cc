@@ -57,12 +57,20 @@ std::string status_text(const std::string& answer) {
                      status.at("name").get<std::string>() +
                      "\": " + status.at("state").get<std::string>() + ", created " +
                      status.at("created_at").get<std::string>() + "\n";
+  if (const std::string waits = status.value("waits", ""); !waits.empty())
+    text += "WAITS: nothing can be recorded: " + waits + "\n";
   for (const std::string& line : progress_lines(answer, false)) text += line + "\n";
   for (const Json& model : status.value("models", Json::array())) {
     const std::string tag = model.value("tag", "");
     text += "model " + model.value("model", "") + ": " +
             (tag.empty() ? "not bound to a numerics tag yet" : "numerics " + tag);
     text += "\n";
+  }
+  for (const Json& stage : status.value("stages", Json::array())) {
+    if (const auto n = stage.value("withdrawn", int64_t{0}); n > 0)
+      text += "WARNING: " + grouped(n) + " results behind the table of stage " +
+              stage.value("name", "") + " were set aside since: `headcount sweep retry " +
+              std::to_string(status.at("id").get<int64_t>()) + "`\n";
   }
   for (const Json& alarm : status.value("alarms", Json::array())) {
     text += "ALARM: " + alarm.get<std::string>() + "\n";

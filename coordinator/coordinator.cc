@@ -21,6 +21,7 @@
 #include "schemas/error.h"
 #include "schemas/try_again.h"
 #include "schemas/version.h"
+#include "store/private_files.h"
 
 namespace headcount::coordinator {
 namespace {
@@ -145,10 +146,10 @@ bool run(CoordinatorOptions options, Log& log) {
   write_information(options, advertised, pair.public_key);
   systemd::Service service;
   service.ready();
-  service.status("listens on " + address);
   while (!loop.stopping() && !signals.arrived()) {
     loop.turn(signals.fd());
     service.alive();
+    service.status(loop.waits().empty() ? "listens on " + address : "waits: " + loop.waits());
   }
   service.stopping();
   unlink(information_path(options.state).c_str());
@@ -160,9 +161,14 @@ bool run(CoordinatorOptions options, Log& log) {
 
 int coordinator_main(const CoordinatorOptions& options) {
   try {
+    umask(077);               // whatever is made from here on is this user's alone
     std::error_code ignored;  // what keeps the folder from being made is said by the store
     std::filesystem::create_directories(options.state, ignored);
     Log log(options.state + "/coordinator.log");
+    for (const std::string& line : store::make_private(options.state)) {
+      log.line(line);
+      std::fprintf(stderr, "headcount: %s\n", line.c_str());
+    }
     try {
       if (!run(options, log)) {
         std::fflush(nullptr);

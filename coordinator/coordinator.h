@@ -25,7 +25,7 @@ struct CoordinatorOptions {
                                 // restart
   int64_t read_again_ms = 60'000;  // between attempts at files that cannot be read
   bool curve = true;               // false only in measurements
-  std::string local_admin;  // public key of STATE/admin.key: filled in when that is made
+  std::string local_admin;         // public key of STATE/admin.key: filled in when that is made
 };
 
 /// Runs until SIGTERM, SIGINT or the verb "coordinator.stop". Ready once STATE/coordinator.json is

@@ -91,17 +91,18 @@ inline Result computed(const Shard& shard) {
 }
 
 /// A worker of one runner with the given tag, on a thread of its own, until destroyed. `fail`: the
-/// cause it answers with instead.
+/// cause it answers with instead; `compute`: what it delivers.
 class Worker {
  public:
   Worker(const transport::KeyFile& key, std::optional<Cause> fail = {},
          const std::string& version = kVersion, int64_t memory_bytes = 0,
-         const std::string& tag = "T")
+         const std::string& tag = "T", Result (*compute)(const Shard&) = computed)
       : client_(key, {.reconnect_ms = 50}),
         fail_(fail),
         version_(version),
         memory_bytes_(memory_bytes),
         tag_(tag),
+        compute_(compute),
         thread_([this] { work(); }) {}
   ~Worker() {
     stop_ = true;
@@ -160,7 +161,7 @@ class Worker {
             ShardFailed{grant->key, grant->attempt, *fail_, "it does not work here", "cpu"});
         return;
       }
-      const std::string bytes = encode(computed(decode_shard(grant->shard)));
+      const std::string bytes = encode(compute_(decode_shard(grant->shard)));
       ShardDone done{
           grant->key, grant->attempt, grant->tag == kNoopTag ? std::string(kNoopTag) : tag_,
           "cpu",      sha256(bytes),  0.001,
@@ -175,6 +176,7 @@ class Worker {
   std::string version_;
   int64_t memory_bytes_;
   std::string tag_;
+  Result (*compute_)(const Shard&);
   std::atomic<bool> stop_ = false;
   mutable std::mutex mutex_;
   std::string refused_;

@@ -1,7 +1,11 @@
 // The whole coordinator over its socket: its verbs, and how sweeps end.
+#include <fcntl.h>
+#include <sqlite3.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 
 #include <deque>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <zmq.hpp>
 
@@ -319,29 +323,90 @@ TEST_F(CoordinatorTest, NestedBytesOfAWorkerGetASentenceAndTheSweepGoesOn) {
   wait_for(id, {"finished"});
 }
 
-TEST_F(CoordinatorTest, AFullDiskEndsItWithASentenceAndKeepsWhatWasRecorded) {
+/// Writes until nothing more fits.
+void fill_disk(const std::string& file) {
+  const int fd = ::open(file.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  for (const size_t size : {size_t{1} << 20, size_t{4096}}) {
+    const std::string bytes(size, 'x');
+    while (::write(fd, bytes.data(), bytes.size()) > 0) {
+    }
+  }
+  ::close(fd);
+}
+
+TEST_F(CoordinatorTest, AnotherProgramsLockIsWaitedFor) {
+  Worker worker(key("node-1"));
+  const int64_t id = ask("bench.submit", {{"shards", int64_t{100'000}}}).at("id");
+  sqlite3* other = nullptr;
+  sqlite3_open((state + "/" + store::kFileName).c_str(), &other);
+  sqlite3_busy_timeout(other, 20'000);
+  ASSERT_EQ(sqlite3_exec(other, "BEGIN EXCLUSIVE", nullptr, nullptr, nullptr), SQLITE_OK);
+  std::this_thread::sleep_for(std::chrono::seconds(7));
+  EXPECT_THAT(ask("coordinator.info").at("waits").get<std::string>(),
+              HasSubstr("another program holds the lock"));
+  EXPECT_EQ(ask("sweep.status", {{"id", std::to_string(id)}}).at("state"), "running");
+  sqlite3_exec(other, "COMMIT", nullptr, nullptr, nullptr);
+  sqlite3_close(other);
+  wait_for(id, {"finished"});
+  EXPECT_EQ(find_running(state)->pid, child);
+  const auto store = store::Store::open_read_only(state);
+  EXPECT_EQ(store.query("SELECT * FROM attempts WHERE outcome <> 'done'", 5).rows.size(), 0u);
+}
+
+TEST_F(CoordinatorTest, AFullDiskIsWaitedFor) {
   end(SIGTERM);
-  if (getuid() != 0 || mount("none", state.c_str(), "tmpfs", 0, "size=3m") != 0) {
+  if (getuid() != 0 || mount("none", state.c_str(), "tmpfs", 0, "size=96m") != 0) {
     GTEST_SKIP() << "needs root and the right to mount a small tmpfs";
   }
   start();
-  const auto file = key("node-1");
-  int status = 0;
   {
-    Worker worker(file);
-    ask("bench.submit", {{"shards", int64_t{500}}});
-    wait_for(1, {"finished"});
-    ask("bench.submit", {{"shards", int64_t{100'000}}});
-    waitpid(child, &status, 0);
-    child = -1;
+    Worker worker(key("node-1"));
+    const int64_t id = ask("bench.submit", {{"shards", int64_t{20'000}}}).at("id");
+    while (ask("coordinator.info").at("records").get<int64_t>() < 500)
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    fill_disk(state + "/ballast");
+    const auto waits = [&] {
+      std::string why;  // what is asked in the very turn that fails is refused
+      message_of([&] { why = ask("coordinator.info").at("waits").get<std::string>(); });
+      return why;
+    };
+    for (int i = 0; i < 1000 && waits().empty(); ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    EXPECT_THAT(waits(), HasSubstr("everything recorded so far is intact"));
+    EXPECT_THAT(ask("sweep.explain", {{"id", std::to_string(id)}}).dump(),
+                HasSubstr("nothing can be recorded now"));
+    EXPECT_EQ(ask("sweep.status", {{"id", std::to_string(id)}}).at("state"), "running");
+    EXPECT_THAT(message_of([&] { submit(kSpec); }), HasSubstr("nothing can be recorded now"));
+    fs::remove(state + "/ballast");
+    const Json status = wait_for(id, {"finished"});
+    EXPECT_EQ(status.at("stages").at(0).at("done"), 20'000);
+    EXPECT_EQ(status.at("waits"), "");
+    EXPECT_EQ(find_running(state)->pid, child);
   }
-  EXPECT_EQ(WEXITSTATUS(status), 1);
-  {
-    const auto database = store::Store::open_read_only(state);
-    EXPECT_GE(database.n_results(), 500);
-    EXPECT_EQ(find_sweep(database, "1").state, "finished");
-  }
+  EXPECT_EQ(store::Store::open_read_only(state).n_results(), 20'000);
+  end(SIGKILL);
   umount(state.c_str());
+}
+
+TEST_F(CoordinatorTest, NobodyElseMayReadTheStateDirectory) {
+  const auto mode_of = [](const std::string& path) {
+    struct stat found {};
+    return stat(path.c_str(), &found) == 0 ? found.st_mode & 0777 : 0u;
+  };
+  const std::string database = state + "/" + store::kFileName;
+  end(SIGKILL);  // its log stays beside the database
+  chmod(state.c_str(), 0755);
+  for (const auto& file : {database, database + "-wal", state + "/coordinator.log"})
+    ASSERT_EQ(chmod(file.c_str(), 0644), 0) << file;
+  start();
+  submit(kSpec);
+  EXPECT_EQ(mode_of(state), 0700u);
+  for (const auto& file : {database, database + "-wal", database + "-shm", state + "/lock",
+                           state + "/coordinator.log", state + "/coordinator.json"})
+    EXPECT_EQ(mode_of(file), 0600u) << file;
+  std::ifstream log(state + "/coordinator.log");
+  const std::string said{std::istreambuf_iterator<char>(log), {}};
+  EXPECT_THAT(said, HasSubstr(database + " was open to other users"));
 }
 
 TEST_F(CoordinatorTest, ASecondCoordinatorOfTheSameStateIsRefused) {

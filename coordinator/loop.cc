@@ -5,6 +5,7 @@
 
 #include "schemas/error.h"
 #include "schemas/result.h"
+#include "schemas/try_again.h"
 #include "schemas/version.h"
 
 namespace headcount::coordinator {
@@ -19,15 +20,6 @@ size_t size_of(const Message& message) {
   if (const auto* grant = std::get_if<Grant>(&message)) return 200 + grant->shard.size();
   if (const auto* reply = std::get_if<Reply>(&message)) return 200 + reply->json.size();
   return 100;
-}
-
-Settings settings_of(const CoordinatorOptions& options) {
-  Settings settings;
-  settings.version = kVersion;
-  settings.heartbeat_ms = options.heartbeat_ms;
-  settings.silence_ms = options.silence_ms;
-  settings.restored_ms = 4 * options.silence_ms;
-  return settings;
 }
 
 using Clock = std::chrono::steady_clock;
@@ -85,6 +77,7 @@ Millis Loop::now() const {
 }
 
 void Loop::turn(int stop_fd) {
+  if (!waits_.empty()) return turn_waiting(stop_fd);
   const bool busy = !notices_.empty() || !broken_.empty() ||
                     std::any_of(live_.begin(), live_.end(), [](const auto& sweep) {
                       return std::any_of(sweep.second.stages.begin(), sweep.second.stages.end(),
@@ -99,36 +92,49 @@ void Loop::turn(int stop_fd) {
   const auto heard_from = waited ? Clock::now() : received_until_;
   auto commits_from = before;
   const int64_t n_commits = store_.n_commits();
-  store_.transaction([&] {
-    if (!std::exchange(started_reading_, true)) restore();
-    const Millis until = now() + kTurnMs;
-    while (auto incoming = server_.receive()) {
-      take(std::move(*incoming));
-      if (now() >= until) break;
-    }
-    received_until_ = Clock::now();
-    take_planned();
-    for (const auto& notice : std::exchange(notices_, {})) {
-      if (const auto* complete_notice = std::get_if<StageComplete>(&notice))
-        complete(*complete_notice);
-      if (const auto* memory = std::get_if<OutOfMemory>(&notice)) out_of_memory(*memory);
-    }
-    for (const StageId id : std::exchange(broken_, {})) {
-      const auto [sweep, stage] = live_stage(id);
-      if (stage == nullptr || stage->phase != LiveStage::Phase::kOpen) continue;
-      step(StageClosed{id});
-      stop_stage(*sweep, *stage, not_as_planned(store_, sweep->id));
-      end_if_over(*sweep);
-    }
-    advance();
-    if (now() - ticked_at_ >= kTickMs) tick();
-    commits_from = Clock::now();
-  });
+  bool stepped = false;
+  try {
+    store_.transaction([&] {
+      stepped = true;
+      handle();
+      commits_from = Clock::now();
+    });
+  } catch (const TryAgain& error) {
+    wait_for_store(error.what(), stepped);
+    return;
+  }
   if (n_commits != store_.n_commits()) commit_latency_.add(ms_since(commits_from));
   const int64_t n_answers = send_grants();
   flush();
   for (int64_t i = 0; i < n_answers; ++i) grant_latency_.add(ms_since(heard_from));
   heard_.clear();
+}
+
+// What one transaction holds.
+void Loop::handle() {
+  if (std::exchange(waited_, false)) step(Rearm{});
+  if (!std::exchange(started_reading_, true)) restore();
+  const Millis until = now() + kTurnMs;
+  while (auto incoming = server_.receive()) {
+    take(std::move(*incoming));
+    if (now() >= until) break;
+  }
+  received_until_ = Clock::now();
+  take_planned();
+  for (const auto& notice : std::exchange(notices_, {})) {
+    if (const auto* complete_notice = std::get_if<StageComplete>(&notice))
+      complete(*complete_notice);
+    if (const auto* memory = std::get_if<OutOfMemory>(&notice)) out_of_memory(*memory);
+  }
+  for (const StageId id : std::exchange(broken_, {})) {
+    const auto [sweep, stage] = live_stage(id);
+    if (stage == nullptr || stage->phase != LiveStage::Phase::kOpen) continue;
+    step(StageClosed{id});
+    stop_stage(*sweep, *stage, not_as_planned(store_, sweep->id));
+    end_if_over(*sweep);
+  }
+  advance();
+  if (now() - ticked_at_ >= kTickMs) tick();
 }
 
 void Loop::tick() {
@@ -204,7 +210,7 @@ void Loop::take(transport::Incoming incoming) {
            Refused{"the key " + key.name + " is for a " + to_string(key.role) +
                    ": a worker needs one of its own (`headcount key create worker`)"});
       return;
-    } else {
+    } else if (waits_.empty()) {
       if (std::holds_alternative<Hello>(message)) {
         store_.name_worker(incoming.peer, key.name);
         log_.line("worker " + key.name + " says hello from " + std::get<Hello>(message).host);

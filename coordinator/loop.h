@@ -3,9 +3,11 @@
 // decide. Everything of this class runs on one thread.
 //   loop.cc: turns, workers' messages, actions, sends    stages.cc: planning, opening, ending
 //   stages    reading.cc: sweeps whose files are read    requests.cc: clients' verbs
+//   mend.cc: results and tables that no longer count    waiting.cc: while nothing can be recorded
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -39,6 +41,8 @@ class Loop {
   /// Waits for something to do, at most about a tenth of a second or until `stop_fd` is readable,
   /// and does it.
   void turn(int stop_fd);
+  /// Why nothing can be recorded for now, one sentence; empty: it can.
+  const std::string& waits() const { return waits_; }
   /// "coordinator.stop" was asked.
   bool stopping() const { return stopping_; }
   /// Every unfinished sweep of the database goes on, or says why it waits.
@@ -70,6 +74,7 @@ class Loop {
   };
 
   // loop.cc
+  void handle();
   void take(transport::Incoming incoming);
   void take_worker_message(const transport::Incoming& incoming, Message message);
   std::optional<std::string> defect_of(const ShardDone& done);
@@ -137,12 +142,29 @@ class Loop {
   void cancel(store::SweepId id);
   void pause(store::SweepId id, bool paused);
   void retry(store::SweepId id);
-  void reopen(LiveSweep* sweep, const store::StageRow& row, bool reads);
   std::string results(const transport::Incoming& incoming,
                       const Request& request);  // "": answered later
+  std::string results(const store::SweepRow& row, const std::string& stage);
+  std::vector<Table> tables_so_far(const LiveSweep& sweep, const std::string& stage) const;
   std::vector<std::string> unable_workers(const LiveSweep& sweep) const;
   std::string create_key(const Request& request);
+  std::string revoke_key(const Request& request);
   std::string bench(int64_t n_shards);
+
+  // waiting.cc
+  void wait_for_store(const std::string& why, bool stepped);
+  void start_over();
+  void turn_waiting(int stop_fd);
+
+  // mend.cc
+  using Which = std::function<bool(const store::StageRow&)>;
+  bool open_again(store::SweepId id, const Which& which);
+  void reopen(LiveSweep* sweep, const store::StageRow& row, bool reads);
+  bool has_damaged_table(const store::StageRow& row);
+  void mend(store::SweepId id);
+  std::string mended(store::SweepId id, const store::Damaged& damage);
+  int64_t withdraw(const std::string& name, const std::vector<std::string>& workers);
+  void alarm(const std::string& text);
 
   const CoordinatorOptions& options_;
   store::Store& store_;
@@ -189,8 +211,13 @@ class Loop {
   std::string key_trouble_;  // said in the log
   int64_t n_shut_out_ = 0;   // likewise
   AlarmLimit alarm_limit_;
+  std::string waits_;
+  bool waited_ = false;  // since the last turn that recorded something
+  Millis tried_at_ = 0;
 };
 
+/// What the scheduler of such a coordinator goes by.
+Settings settings_of(const CoordinatorOptions& options);
 /// {"number", ok, json} to a client.
 Message reply_to(uint64_t number, std::string json);
 Message refusal_to(uint64_t number, const std::string& error);

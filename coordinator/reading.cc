@@ -107,6 +107,9 @@ void Loop::resumed(store::SweepId id, PlanDone done) {
   }
   const auto stages = store_.stages(id);
   const std::string changed = changed_files(store_, id, *done.prepared.sweep, done.files, stages);
+  if (changed.empty())
+    open_again(id,
+               [this](const auto& row) { return row.n_withdrawn > 0 || has_damaged_table(row); });
   unread_.erase(id);
   if (changed.empty()) {
     admit(id, std::move(done.prepared.sweep));
@@ -226,6 +229,8 @@ void Loop::answer_results(const Submission& submission, PlanDone done) {
     };
     const auto found = tables(store_, submission.results_of, submission.stage, read);
     send(submission.route, reply_to(submission.request, to_json(found)));
+  } catch (const store::Damaged& damage) {
+    send(submission.route, refusal_to(submission.request, mended(submission.results_of, damage)));
   } catch (const Error& error) {
     send(submission.route, refusal_to(submission.request, error.what()));
   }

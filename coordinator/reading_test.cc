@@ -106,7 +106,7 @@ class Busy {
       if (link.connected && link.n_connected != greeted) {
         if (client_.send({Hello{kVersion, 1, "host", runners, held}})) greeted = link.n_connected;
       } else if (link.connected) {
-        std::vector<Message> beat = {Heartbeat{1, runners, held, false}};
+        std::vector<Message> beat = {Heartbeat{1, runners, held, false, ""}};
         if (done_) beat.push_back(*done_);
         client_.send(beat);
       }

@@ -9,6 +9,7 @@
 
 #include "coordinator/loop.h"
 #include "schemas/error.h"
+#include "schemas/try_again.h"
 #include "schemas/version.h"
 
 namespace headcount::coordinator {
@@ -32,6 +33,15 @@ int64_t rss_bytes() {
   int64_t size = 0, resident = 0;
   std::ifstream("/proc/self/statm") >> size >> resident;
   return resident * sysconf(_SC_PAGESIZE);
+}
+
+/// Whether the answer needs no write of the database.
+bool only_reads(const Request& request) {
+  static const std::set<std::string_view> kVerbs = {
+      "coordinator.info", "coordinator.stop", "sweep.list", "sweep.status", "sweep.explain",
+      "results",          "worker.list",      "key.list",   "key.create"};
+  return kVerbs.contains(request.verb) ||
+         (request.verb == "key.revoke" && !get_or<bool>(request.fields, "set_aside", false));
 }
 
 double cpu_seconds() {
@@ -81,9 +91,13 @@ void Loop::take_request(const transport::Incoming& incoming, Role role, const Re
       throw Error("\"" + request.verb + "\" needs an admin's key");
     if (outbox_[incoming.route].bytes + server_.unread(incoming.route) > kMaxUnread)
       throw Error("the answers before this one have not been read yet: ask again once they are");
+    if (!waits_.empty() && !only_reads(request))
+      throw Error("nothing can be recorded now: " + waits_ + "; ask again");
     std::string json = answer(incoming, request);
     if (!json.empty()) send(incoming.route, reply_to(request.number, std::move(json)));
   } catch (const Error& error) {
+    // Of a turn under way all is taken back, whatever was answered.
+    if (waits_.empty() && dynamic_cast<const TryAgain*>(&error) != nullptr) throw;
     send(incoming.route, refusal_to(request.number, error.what()));
   }
 }
@@ -117,6 +131,8 @@ std::string Loop::answer(const transport::Incoming& incoming, const Request& req
     const auto id = find_sweep(store_, text("id")).id;
     auto lines = explain(store_, id);
     if (const auto unread = unread_text(id); !unread.empty()) lines.push_back(unread);
+    if (!waits_.empty())
+      lines.push_back("nothing can be recorded now: " + waits_ + "; it goes on by itself then");
     if (LiveSweep* sweep = live_sweep(id)) {
       if (!sweep->bound)
         lines.push_back(
@@ -155,11 +171,7 @@ std::string Loop::answer(const transport::Incoming& incoming, const Request& req
     return dump({{"keys", keys}});
   }
   if (verb == "key.create") return create_key(request);
-  if (verb == "key.revoke") {
-    transport::revoke_key(options_.state, text("name"));
-    ticked_at_ = sampled_at_ = 0;  // noticed in this turn
-    return dump({{"name", text("name")}});
-  }
+  if (verb == "key.revoke") return revoke_key(request);
   return bench(get<int64_t>(request.fields, "shards"));
 }
 
@@ -179,6 +191,7 @@ std::string Loop::info_json() const {
                {"state", options_.state},
                {"restored", restored_},
                {"reading", reading},
+               {"waits", waits_},
                {"workers", connected},
                {"sweeps", sweeps},
                {"results", store_.n_results()},
@@ -243,6 +256,7 @@ std::string Loop::status(store::SweepId id) const {
       if (rate > 0) stage["time_left_s"] = static_cast<double>(left) / rate;
     }
   }
+  json["waits"] = waits_;
   json["workers"] = Json::parse(workers_json())["workers"];
   if (const auto span = spans_.find(id); span != spans_.end() && span->second.first_grant > 0) {
     const Millis end = span->second.end > 0 ? span->second.end : now();
@@ -299,99 +313,75 @@ void Loop::pause(store::SweepId id, bool paused) {
   }
 }
 
-// Quarantined shards are forgiven; ended stages that miss some are opened again, and what reads
-// their tables is planned anew. Other stages under way go on as they are.
+// Quarantined shards are forgiven; ended stages that miss some, or whose results were withdrawn,
+// are opened again, and what reads their tables is planned anew. Other stages under way go on as
+// they are.
 void Loop::retry(store::SweepId id) {
-  LiveSweep* sweep = live_sweep(id);
   if (unread_.contains(id))
     throw Error("sweep " + std::to_string(id) + " is still being read: try again in a moment");
   bool any = false;
-  std::set<int> reopened;
   for (const auto& row : store_.stages(id)) {
     const bool ended = row.state == "finished" || row.state == "stopped";
-    const auto* kind = experiments::find_kind(row.kind);
-    // Without its plan, whatever reads scores may read a reopened stage's.
-    const bool reads =
-        sweep != nullptr && sweep->plan
-            ? reopened.contains(sweep->plan->stages[static_cast<size_t>(row.number)].input)
-            : !reopened.empty() && kind != nullptr && kind->reads_scores;
-    const bool again =
-        reads || (row.state == "finished" && row.n_missing > 0) || row.state == "stopped";
-    const auto evidence = store_.evidence(row.id);
-    if (!ended && !evidence.empty()) {
-      step(Retry{row.id});
-      any = true;
-    }
-    if (!again) continue;
+    if (ended || store_.evidence(row.id).empty()) continue;
+    step(Retry{row.id});
     any = true;
-    RetryShards forgiven;
-    for (const auto& [key, text] : evidence) forgiven.keys.push_back(key);
-    step(std::move(forgiven));
-    reopen(sweep, row, reads);
-    reopened.insert(row.number);
   }
-  if (!any)
+  const bool opened = open_again(id, [](const auto& row) {
+    return row.state == "stopped" ||
+           (row.state == "finished" && (row.n_missing > 0 || row.n_withdrawn > 0));
+  });
+  if (!any && !opened)
     throw Error("sweep " + std::to_string(id) +
-                " has no quarantined shard and no stopped stage to try again");
-  if (reopened.empty() || sweep != nullptr) return;
-  store_.set_sweep_state(id, "running");
-  // Whole again from the database: its specs and files are read once more.
-  read_again(*store_.sweep(id));
-}
-
-// `reads`: it reads a reopened stage's table, and its shards may change with that.
-void Loop::reopen(LiveSweep* sweep, const store::StageRow& row, bool reads) {
-  const bool whole = !reads && row.n_shards > 0 && store_.n_planned(row.id) == row.n_shards;
-  if (sweep != nullptr) {
-    LiveStage& stage = sweep->stages[static_cast<size_t>(row.number)];
-    if (stage.phase == Phase::kOpen) step(StageClosed{stage.id});
-    stage.phase = whole ? Phase::kPlanning : Phase::kWaiting;
-    stage.reopens = whole;
-    stage.n_planned = whole ? stage.n_shards : 0;
-    stage.counts = {};
-    sweep->bound = !sweep->plan;  // what fitted no device may fit one of today's
-  }
-  if (!whole) store_.clear_shards(row.id);
-  store_.clear_table(row.id);
-  store_.set_stage_state(row.id, whole ? "open" : "waiting", "");
-  store_.set_stage_missing(row.id, 0);
+                " has no quarantined shard, no withdrawn result and no stopped stage to try again");
 }
 
 std::string Loop::results(const transport::Incoming& incoming, const Request& request) {
   const auto row = find_sweep(store_, get<std::string>(request.fields, "id"));
   const auto stage = get_or<std::string>(request.fields, "stage", "");
-  LiveSweep* sweep = live_sweep(row.id);
-  if (sweep == nullptr) {
-    const std::string unread = unread_text(row.id);
-    if (unread.empty() && needs_files(store_, row.id, stage)) {
-      Submission submission;
-      submission.route = incoming.route;
-      submission.request = request.number;
-      submission.job = job_of(row);
-      submission.results_of = row.id;
-      submission.stage = stage;
-      start(std::move(submission));
-      return "";
-    }
-    const auto found = tables(store_, row.id, stage, [] { return std::nullopt; });
-    if (found.empty() && !unread.empty())
-      throw Error("sweep " + std::to_string(row.id) + " has no finished table yet: " + unread);
-    return to_json(found);
+  if (live_sweep(row.id) == nullptr && !unread_.contains(row.id) &&
+      needs_files(store_, row.id, stage)) {
+    Submission submission;
+    submission.route = incoming.route;
+    submission.request = request.number;
+    submission.job = job_of(row);
+    submission.results_of = row.id;
+    submission.stage = stage;
+    start(std::move(submission));
+    return "";
   }
+  try {
+    return results(row, stage);
+  } catch (const store::Damaged& damage) {
+    throw Error(mended(row.id, damage));
+  }
+}
+
+// What needs no file.
+std::string Loop::results(const store::SweepRow& row, const std::string& stage) {
+  const LiveSweep* sweep = live_sweep(row.id);
+  if (sweep != nullptr) return to_json(tables_so_far(*sweep, stage));
+  const std::string unread = unread_text(row.id);
+  const auto found = tables(store_, row.id, stage, [] { return std::nullopt; });
+  if (found.empty() && !unread.empty())
+    throw Error("sweep " + std::to_string(row.id) + " has no finished table yet: " + unread);
+  return to_json(found);
+}
+
+std::vector<Table> Loop::tables_so_far(const LiveSweep& sweep, const std::string& stage) const {
   std::vector<Table> found;
   bool named = stage.empty();
-  for (const auto& stage_row : store_.stages(row.id)) {
-    if (!stage.empty() && stage_row.name != stage) continue;
+  for (const auto& row : store_.stages(sweep.id)) {
+    if (!stage.empty() && row.name != stage) continue;
     named = true;
-    const auto& live = sweep->stages[static_cast<size_t>(stage_row.number)];
-    if (auto table = stored_table(store_, stage_row.id); table && live.phase == Phase::kEnded) {
+    const auto& live = sweep.stages[static_cast<size_t>(row.number)];
+    if (auto table = stored_table(store_, row); table && live.phase == Phase::kEnded) {
       found.push_back(std::move(*table));
-    } else if (sweep->plan && live.phase == Phase::kOpen) {
-      found.push_back(aggregate(store_, stage_row, sweep->plan->stages[live.number]));
+    } else if (sweep.plan && live.phase == Phase::kOpen) {
+      found.push_back(aggregate(store_, row, sweep.plan->stages[live.number]));
     }
   }
-  if (!named) throw Error("sweep " + std::to_string(row.id) + " has no stage \"" + stage + "\"");
-  return to_json(found);
+  if (!named) throw Error("sweep " + std::to_string(sweep.id) + " has no stage \"" + stage + "\"");
+  return found;
 }
 
 // Connected, and yet none of their runners computes for the sweep.
@@ -434,6 +424,18 @@ std::string Loop::create_key(const Request& request) {
                  {"coordinator_public", file.coordinator_public},
                  {"public_key", file.pair.public_key},
                  {"secret_key", file.pair.secret_key}}}});
+}
+
+std::string Loop::revoke_key(const Request& request) {
+  const auto name = get<std::string>(request.fields, "name");
+  const auto workers = get_or<bool>(request.fields, "set_aside", false)
+                           ? bearers(store_, options_.state, name)
+                           : std::vector<std::string>();
+  if (workers.empty() || is_allowed(options_.state, name))
+    transport::revoke_key(options_.state, name);
+  allowed_.refresh();            // nothing more is taken of its bearer
+  ticked_at_ = sampled_at_ = 0;  // ... who is gone in this turn
+  return dump({{"name", name}, {"set_aside", withdraw(name, workers)}});
 }
 
 std::string Loop::bench(int64_t n_shards) {

@@ -13,7 +13,9 @@ namespace headcount::coordinator {
 // clang-format off
 //   verb              role    fields              json
 //   coordinator.info  client  -                   {"version", "pid", "address", "state", "restored",
-//                                                 "reading": [{"file", "doing"}], "workers", "sweeps": {state: n}, "results",
+//                                                 "reading": [{"file", "doing"}], "waits" (why
+//                                                 nothing can be recorded now; "": it can),
+//                                                 "workers", "sweeps": {state: n}, "results",
 //                                                 "records", "commits", "grant_p99_ms" (from room
 //                                                 heard to grant sent), "commit_p99_ms",
 //                                                 "unfinished", "uptime_s", "cpu_s", "rss_bytes",
@@ -26,9 +28,10 @@ namespace headcount::coordinator {
 //   sweep.list        client  -                   list_json (view.h)
 //   sweep.status      client  id                  status_json (view.h); per stage also "rate"
 //                                                 (shards/s) and "time_left_s" (null: unknown);
-//                                                 "workers" as in worker.list; "busy_s" since the
+//                                                 "workers" as in worker.list; "waits" as in
+//                                                 coordinator.info; "busy_s" since the
 //                                                 first grant of this process
-//   sweep.cancel, sweep.pause, sweep.resume, sweep.retry (forgives quarantined shards)
+//   sweep.cancel, sweep.pause, sweep.resume, sweep.retry (quarantined shards, withdrawn results)
 //                     client  id                  {"id", "state"}
 //   sweep.explain     client  id                  {"lines": [what keeps it from going on]}
 //   results           client  id, stage (""=all)  to_json of its tables; a running stage's from
@@ -44,7 +47,8 @@ namespace headcount::coordinator {
 //   key.create        admin   role, name,         {"key_file": {"role", "name", "address",
 //                             address (optional)  "coordinator_public", "public_key",
 //                                                 "secret_key"}}
-//   key.revoke        admin   name                {"name"}
+//   key.revoke        admin   name,               {"name", "set_aside": n}; set_aside: also what it
+//                             set_aside (bool)    delivered no longer counts (n results)
 //   bench.submit      admin   shards              {"id"}: a sweep of so many noop shards, one stored
 //                                                 row each
 // clang-format on

@@ -7,6 +7,7 @@
 #include "coordinator/loop.h"
 #include "experiments/trust.h"
 #include "schemas/error.h"
+#include "schemas/try_again.h"
 
 namespace headcount::coordinator {
 namespace {
@@ -134,14 +135,23 @@ void Loop::advance() {
   for (const auto& [id, sweep] : live_) ids.push_back(id);
   for (const auto id : ids) {
     LiveSweep& sweep = live_.at(id);
-    if (!sweep.paused && (sweep.bound || bind(sweep))) advance(sweep, until);
+    if (sweep.paused || !(sweep.bound || bind(sweep))) continue;
+    try {
+      advance(sweep, until);
+    } catch (const store::Damaged&) {
+      mend(id);
+    }
   }
 }
 
 bool Loop::is_whole(const store::StageRow& stage) const {
-  const auto table = store_.table(stage.id);
-  return table && experiments::outdated(*table).empty() &&
-         store_.counts(stage.id).done == stage.n_shards;
+  try {
+    const auto table = store_.table(stage.id);
+    return table && experiments::outdated(*table).empty() &&
+           store_.counts(stage.id).done == stage.n_shards;
+  } catch (const store::Damaged&) {
+    return false;
+  }
 }
 
 // As an equal sweep was whose results are all on record: nobody need be connected for it.
@@ -353,11 +363,21 @@ void Loop::complete(const StageComplete& notice) {
   stage->counts = {.planned = stage->n_shards,
                    .done = stage->n_shards - notice.n_missing,
                    .quarantined = notice.n_missing};
+  // A result may have been set aside since the scheduler counted it.
+  if (sweep->plan && store_.counts(stage->id).done < stage->counts.done) {
+    open_again(sweep->id, [&](const auto& row) { return row.id == notice.stage; });
+    return;
+  }
   const auto rows = store_.stages(sweep->id);
   try {
     store_.put_table(stage->id, sweep->plan ? aggregate(store_, rows[stage->number],
                                                         sweep->plan->stages[stage->number])
                                             : noop_table(stage->name, stage->counts.done));
+  } catch (const store::Damaged&) {
+    mend(sweep->id);
+    return;
+  } catch (const TryAgain&) {
+    throw;
   } catch (const Error& error) {
     stop_stage(*sweep, *stage, std::string("its table cannot be made: ") + error.what());
     end_if_over(*sweep);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "cluster/transport/keys.h"
 #include "experiments/trust.h"
 #include "schemas/bad_input.h"
 #include "schemas/messages.h"
@@ -45,6 +46,16 @@ std::vector<std::string> newest_alarms(const Store& store) {
 void add_column(experiments::Point& point, const std::string& name, const Field& value) {
   if (point.columns.emplace(name, value).second) point.column_order.push_back(name);
   point.columns[name] = value;
+}
+
+std::string results_text(int64_t n) {
+  return std::to_string(n) + (n == 1 ? " result" : " results");
+}
+
+std::string withdrawn_text(const StageRow& stage) {
+  return "the table of stage " + stage.name + " was made of " + results_text(stage.n_withdrawn) +
+         " set aside since: `headcount sweep retry " + std::to_string(stage.sweep) +
+         "` computes them again";
 }
 
 std::string files_meta(store::SweepId id) { return "files of sweep " + std::to_string(id); }
@@ -165,6 +176,7 @@ std::string status_json(const Store& store, store::SweepId id, const CountsOf& c
                       {"cached", stage.n_cached},
                       {"done", n.done},
                       {"quarantined", n.quarantined},
+                      {"withdrawn", stage.n_withdrawn},
                       {"micro_batch", stage.micro_batch}});
   }
   for (const auto& alarm : newest_alarms(store)) alarms.push_back(alarm);
@@ -195,6 +207,7 @@ std::vector<std::string> explain(const Store& store, store::SweepId id) {
       lines.push_back("stage " + stage.name + " computes with a micro-batch of " +
                       std::to_string(stage.micro_batch) + ", what the memory of its devices holds");
     }
+    if (stage.n_withdrawn > 0) lines.push_back(withdrawn_text(stage));
     const auto evidence = store.evidence(stage.id);
     if (evidence.empty()) continue;
     lines.push_back(
@@ -294,12 +307,41 @@ void apply_records(experiments::Sweep& sweep, const std::vector<Store::Binding>&
   }
 }
 
-std::optional<Table> stored_table(const Store& store, store::StageId stage) {
-  auto table = store.table(stage);
+std::optional<Table> stored_table(const Store& store, const StageRow& row) {
+  auto table = store.table(row.id);
   if (!table) return table;
+  const auto* kind = experiments::find_kind(row.kind);
+  for (const auto& other : store.stages(row.sweep)) {
+    const bool matters =
+        other.id == row.id || (other.number < row.number && kind != nullptr && kind->reads_scores);
+    if (matters && other.n_withdrawn > 0) table->warnings.push_back(withdrawn_text(other));
+  }
   const std::string outdated = experiments::outdated(*table);
   if (!outdated.empty()) table->warnings.push_back(outdated + ": submit the spec again");
   return table;
+}
+
+bool is_allowed(const std::string& state, const std::string& name) {
+  const auto keys = transport::list_keys(state);
+  return std::any_of(keys.begin(), keys.end(), [&](const auto& key) { return key.name == name; });
+}
+
+std::vector<std::string> bearers(const Store& store, const std::string& state,
+                                 const std::string& name) {
+  for (const auto& key : transport::list_keys(state)) {
+    if (key.name == name) return {key.public_key};
+  }
+  return store.workers_named(name);
+}
+
+std::string withdrawn_because(const std::string& worker) {
+  return "the key of its worker " + worker + " was revoked with --set-aside";
+}
+
+std::string withdrawn_text(int64_t n_results, const std::string& worker) {
+  return results_text(n_results) + " of worker " + worker +
+         " no longer count (its key was revoked with --set-aside): sweeps under way compute them "
+         "again, finished ones say where they used them";
 }
 
 bool needs_files(const Store& store, store::SweepId id, const std::string& stage) {
@@ -329,7 +371,7 @@ std::vector<Table> tables(const Store& store, store::SweepId id, const std::stri
   size_t n_refused = 0;
   for (size_t i = 0; i < rows.size(); ++i) {
     const auto& row = rows[i];
-    auto table = stored_table(store, row.id);
+    auto table = stored_table(store, row);
     const bool wanted = stage.empty() || row.name == stage;
     if (!table && wanted && can_be_aggregated(store, row)) {
       if (!prepared) {

@@ -30,7 +30,8 @@ inline std::string list_json(const store::Store& store) {
 
 /// {"id", "name", "state", "digest", "file", "created_at", "finished_at", "models": [{"model",
 /// "tag"}], "stages": [{"id", "name", "kind", "state", "reason", "shards",
-/// "planned", "cached", "done", "quarantined", "micro_batch"}], "alarms": [..]}. A running
+/// "planned", "cached", "done", "quarantined", "withdrawn" (results of its table that were
+/// since), "micro_batch"}], "alarms": [..]}. A running
 /// coordinator adds per stage "rate" (shards/s) and "time_left_s" (null: unknown), and "workers" as
 /// in worker.list.
 std::string status_json(const store::Store& store, store::SweepId sweep, const CountsOf& counts);
@@ -76,8 +77,18 @@ void apply_records(experiments::Sweep& sweep, const std::vector<store::Store::Bi
                    const std::vector<store::StageRow>& rows);
 
 /// The table of a finished stage as it was stored, with a warning where its kind has moved to
-/// another numerics version since.
-std::optional<Table> stored_table(const store::Store& store, store::StageId stage);
+/// another numerics version since, and where results behind it were withdrawn.
+std::optional<Table> stored_table(const store::Store& store, const store::StageRow& row);
+
+/// The public keys whose results `key revoke NAME --set-aside` takes back: the allowed key of that
+/// name, else every one that has borne it.
+std::vector<std::string> bearers(const store::Store& store, const std::string& state,
+                                 const std::string& name);
+bool is_allowed(const std::string& state, const std::string& name);
+/// Why such a result is set aside.
+std::string withdrawn_because(const std::string& worker);
+/// "3 results of worker NAME were set aside ...".
+std::string withdrawn_text(int64_t n_results, const std::string& worker);
 
 /// A sweep's spec and files as they are now.
 struct ReadAgain {

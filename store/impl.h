@@ -10,6 +10,11 @@
 
 namespace headcount::store {
 
+/// A row of `result`.
+struct ResultPlace {
+  int64_t shard = 0, tag = 0, number = 0;
+};
+
 struct Store::Impl {
   std::string directory;  // empty: in memory
   int lock_fd = -1;
@@ -29,8 +34,25 @@ struct Store::Impl {
   int64_t tag_id(const std::string& tag);        // of a tag, adding it
   int64_t worker_id(const std::string& worker);  // likewise
   int64_t shard_id(const ShardKey& key);         // 0: unknown
+  void move_aside(const ResultPlace& place, const std::string& why);
+  /// "", or one sentence: the rows behind the views are not those of the stage's table.
+  std::string rows_differ(StageId stage, const Table& table);
   void after_commit();
 };
+
+/// What a row of `result` or `aside` holds, of the database or of the file beside it.
+struct StoredBytes {
+  std::string bytes;
+  std::string damage;  // "": they have their hash; else what is wrong, as the end of a sentence
+};
+StoredBytes stored_bytes(const std::string& directory, const Statement& row, int hash_column,
+                         int data_column);
+/// The sentence for it.
+std::string damage_text(const ShardKey& key, const std::string& tag, const std::string& damage);
+/// Beside the database, of a result above kInDatabaseBytes.
+std::string result_path(const std::string& directory, const Digest& hash);
+/// "0123456789ab": enough of a digest for a sentence.
+std::string short_hex(const Digest& digest);
 
 int64_t now_ms();
 /// ISO 8601 UTC with milliseconds.

@@ -3,6 +3,7 @@
 #include "store/migrations.h"
 
 #include "schemas/error.h"
+#include "schemas/sha256.h"
 
 namespace headcount::store {
 namespace {
@@ -142,7 +143,33 @@ CREATE VIEW attempts AS
   FROM attempt a JOIN shard ON shard.id = a.shard JOIN worker w ON w.id = a.worker LEFT JOIN tag ON tag.id = a.tag;
 )sql";
 
-constexpr const char* kMigrations[] = {kFirst, kSecond, kThird, kFourth};
+// Results that no longer count are kept aside; finished tables have a hash, as results do.
+constexpr const char* kFifth = R"sql(
+CREATE TABLE aside (
+  id INTEGER PRIMARY KEY, shard INTEGER NOT NULL REFERENCES shard, tag INTEGER NOT NULL REFERENCES tag, hash BLOB NOT NULL,
+  worker INTEGER NOT NULL REFERENCES worker, device TEXT NOT NULL, seconds REAL NOT NULL, attempt INTEGER NOT NULL,
+  at_ms INTEGER NOT NULL, data BLOB, why TEXT NOT NULL, aside_ms INTEGER NOT NULL);
+CREATE INDEX result_by_worker ON result (worker);
+ALTER TABLE stage ADD COLUMN n_withdrawn INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE stage_table ADD COLUMN hash BLOB;
+UPDATE stage_table SET hash = sha256(data);
+CREATE VIEW set_aside AS
+  SELECT lower(hex(shard.key)) AS key, tag.text AS tag, lower(hex(a.hash)) AS hash,
+         CASE WHEN w.name <> '' THEN w.name ELSE w.public_key END AS worker, a.device, a.attempt, a.why,
+         strftime('%Y-%m-%dT%H:%M:%fZ', a.aside_ms / 1000.0, 'unixepoch') AS at
+  FROM aside a JOIN shard ON shard.id = a.shard JOIN tag ON tag.id = a.tag JOIN worker w ON w.id = a.worker;
+)sql";
+
+constexpr const char* kMigrations[] = {kFirst, kSecond, kThird, kFourth, kFifth};
+
+// SQL's sha256(blob), for the migration that gives older tables their hash.
+void sql_sha256(sqlite3_context* context, int, sqlite3_value** values) {
+  const auto* data = static_cast<const char*>(sqlite3_value_blob(values[0]));
+  const auto size = static_cast<size_t>(sqlite3_value_bytes(values[0]));
+  const Digest digest = sha256({data, size});
+  sqlite3_result_blob(context, digest.bytes.data(), static_cast<int>(digest.bytes.size()),
+                      SQLITE_TRANSIENT);
+}
 
 bool empty(Connection& connection) {
   Statement statement(connection.raw(), "SELECT count(*) FROM sqlite_schema", connection.path());
@@ -179,6 +206,8 @@ void migrate(Connection& connection) {
   }
   const int64_t version = connection.pragma("user_version");
   const auto steps = migrations();
+  sqlite3_create_function_v2(connection.raw(), "sha256", 1, SQLITE_UTF8 | SQLITE_DETERMINISTIC,
+                             nullptr, sql_sha256, nullptr, nullptr, nullptr);
   if (connection.pragma("application_id") == kApplicationId) {
     for (auto i = static_cast<size_t>(version < 0 ? 0 : version); i < steps.size(); ++i) {
       connection.execute("BEGIN IMMEDIATE;" + std::string(steps[i]) +

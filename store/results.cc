@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "schemas/error.h"
+#include "schemas/try_again.h"
 #include "store/impl.h"
 
 namespace headcount::store {
@@ -38,18 +39,18 @@ std::vector<AttemptRow> read_attempts(Statement& s) {
 }
 
 [[noreturn]] void fail_file(const std::string& path) {
-  throw Error("writing " + path + " failed: " + std::strerror(errno) +
-              "; everything recorded so far is intact");
+  const std::string why = "writing " + path + " failed: " + std::strerror(errno) +
+                          "; everything recorded so far is intact";
+  for (const int may_pass : {ENOSPC, EDQUOT, EIO, EMFILE, ENFILE}) {
+    if (errno == may_pass) throw TryAgain(why);
+  }
+  throw Error(why);
 }
 
 void sync(const std::string& path, int flags) {
   const int fd = ::open(path.c_str(), flags | O_CLOEXEC);
   if (fd < 0 || fsync(fd) != 0) fail_file(path);
   ::close(fd);
-}
-
-std::string result_path(const std::string& directory, const Digest& hash) {
-  return directory + "/results/" + to_hex(hash);
 }
 
 // Whole and on disk before the row that names it commits: written apart, synced, renamed, folder
@@ -71,20 +72,37 @@ void write_result_file(const std::string& directory, const Digest& hash, std::st
   sync(directory, O_RDONLY | O_DIRECTORY);
 }
 
-std::string read_result_file(const std::string& directory, const Digest& hash) {
-  const std::string path = result_path(directory, hash);
-  std::ifstream in(path, std::ios::binary);
-  std::ostringstream bytes;
-  bytes << in.rdbuf();
-  if (!in)
-    throw Error("the recorded result " + path +
-                " cannot be read: restore the file, it belongs to the database beside it");
-  return std::move(bytes).str();
+}  // namespace
+
+std::string result_path(const std::string& directory, const Digest& hash) {
+  return directory + "/results/" + to_hex(hash);
 }
 
 std::string short_hex(const Digest& digest) { return to_hex(digest).substr(0, 12); }
 
-}  // namespace
+StoredBytes stored_bytes(const std::string& directory, const Statement& row, int hash_column,
+                         int data_column) {
+  if (row.blob(hash_column).size() != Digest{}.bytes.size())
+    return {.bytes = {}, .damage = "its hash is not one"};
+  const Digest hash = digest_from_bytes(row.blob(hash_column));
+  StoredBytes stored;
+  if (row.null(data_column)) {
+    const std::string path = result_path(directory, hash);
+    std::ifstream in(path, std::ios::binary);
+    // Only a file that is not there is lost; one that cannot be opened now may be later.
+    if (!in && errno == ENOENT) return {.bytes = {}, .damage = "its file " + path + " is missing"};
+    std::ostringstream bytes;
+    bytes << in.rdbuf();
+    if (!in) throw Error("the recorded result " + path + " cannot be read: check the disk");
+    stored.bytes = std::move(bytes).str();
+  } else {
+    stored.bytes = row.blob(data_column);
+  }
+  if (sha256(stored.bytes) != hash)
+    stored.damage = "its bytes have the hash " + short_hex(sha256(stored.bytes)) +
+                    ", recorded was " + short_hex(hash);
+  return stored;
+}
 
 void Store::add_attempt(const ShardKey& key, int64_t attempt, const std::string& worker,
                         const std::string& tag) {
@@ -211,6 +229,11 @@ Recorded Store::record(const ResultRow& row, std::string_view encoded_result) {
   return Recorded::kNew;
 }
 
+std::string damage_text(const ShardKey& key, const std::string& tag, const std::string& damage) {
+  return "the stored result of shard " + short_hex(key) + " under tag " + tag + " is damaged (" +
+         damage + ")";
+}
+
 namespace {
 // The result under a tag, or under "any" the first recorded one.
 constexpr const char* kOfTag =
@@ -228,13 +251,9 @@ std::optional<Digest> Store::recorded(const ShardKey& key, const std::string& ta
 std::optional<Result> Store::result(const ShardKey& key, const std::string& tag) const {
   auto s = impl_->prepared(std::string("SELECT r.hash, r.data") + kOfTag);
   if (!s->bind_blob(as_bytes(key)).bind_text(tag).step()) return std::nullopt;
-  if (!s->null(1)) return decode_result(s->blob(1));
-  const Digest hash = digest_from_bytes(s->blob(0));
-  const std::string bytes = read_result_file(impl_->directory, hash);
-  if (sha256(bytes) != hash)
-    throw Error("the recorded result " + result_path(impl_->directory, hash) +
-                " is damaged: restore it from a copy");
-  return decode_result(bytes);
+  const StoredBytes stored = stored_bytes(impl_->directory, *s, 0, 1);
+  if (!stored.damage.empty()) throw Damaged(damage_text(key, tag, stored.damage));
+  return decode_result(stored.bytes);
 }
 
 int64_t Store::n_results() const {

@@ -1,16 +1,36 @@
 #include "store/sqlite.h"
 
 #include "schemas/error.h"
+#include "schemas/try_again.h"
 
 namespace headcount::store {
+namespace {
+
+// What keeps a write from the disk; of a quota, too, which SQLite does not know from a broken disk.
+bool is_of_writing(int code) {
+  switch (code) {
+    case SQLITE_IOERR_WRITE:
+    case SQLITE_IOERR_FSYNC:
+    case SQLITE_IOERR_DIR_FSYNC:
+    case SQLITE_IOERR_TRUNCATE:
+    case SQLITE_IOERR_LOCK:
+    case SQLITE_IOERR_SHMOPEN:
+    case SQLITE_IOERR_SHMSIZE:
+    case SQLITE_IOERR_SHMMAP:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
 
 void fail(int code, sqlite3* db, const std::string& path) {
   const std::string said = db != nullptr ? sqlite3_errmsg(db) : sqlite3_errstr(code);
   switch (code & 0xff) {
     case SQLITE_FULL:
-      throw Error(
-          "the disk holding " + path +
-          " is full; everything recorded so far is intact: free some space and start again");
+      throw TryAgain("the disk holding " + path +
+                     " is full; everything recorded so far is intact: free some space");
     case SQLITE_READONLY:
       throw Error(path + " cannot be written (" + said +
                   "): check the permissions of the file and its folder");
@@ -30,8 +50,11 @@ void fail(int code, sqlite3* db, const std::string& path) {
       throw Error("not allowed in a query: " + said);
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
-      throw Error(path + " is in use by another program: close it and try again");
+      throw TryAgain("another program holds the lock of " + path + ": close it");
     case SQLITE_IOERR:
+      if (is_of_writing(code))
+        throw TryAgain("writing " + path + " failed (" + said +
+                       "); everything recorded so far is intact: check the disk and its quota");
       throw Error("reading or writing " + path + " failed (" + said + "): check the disk");
     case SQLITE_INTERRUPT:
       throw Error("the query took longer than its time limit");
@@ -144,6 +167,8 @@ Cell cell_of(sqlite3_stmt* statement, int column) {
       return {};
   }
 }
+
+Cell Statement::cell(int column) const { return cell_of(statement_, column); }
 
 Connection::Connection(const std::string& uri, int flags, const std::string& path) : path_(path) {
   const int code = sqlite3_open_v2(

@@ -43,6 +43,7 @@ class Statement {
   double number(int column) const { return sqlite3_column_double(statement_, column); }
   std::string text(int column) const;
   std::string_view blob(int column) const;  // until the next step
+  Cell cell(int column) const;
   bool null(int column) const { return sqlite3_column_type(statement_, column) == SQLITE_NULL; }
 
  private:
@@ -88,7 +89,8 @@ class Connection {
   std::map<std::string, std::unique_ptr<Statement>, std::less<>> statements_;
 };
 
-/// The sentence for an SQLite result code: disk full, read-only, not a database, busy ...
+/// The sentence for an SQLite result code: disk full, read-only, not a database, busy ... A
+/// TryAgain where it may pass: somebody's lock, a full disk, one that does not write.
 [[noreturn]] void fail(int code, sqlite3* db, const std::string& path);
 
 }  // namespace headcount::store

@@ -14,12 +14,16 @@
 #include <map>
 
 #include "schemas/error.h"
+#include "schemas/try_again.h"
 #include "store/impl.h"
 #include "store/migrations.h"
 
 namespace headcount::store {
 namespace {
 
+constexpr int kOpeningMs = 5000;  // for a reader that recovers the log after a crash
+constexpr int kBusyMs = 200;      // a writer waits no longer for a lock: it has others to serve
+constexpr off_t kRoomBytes = 8 << 20;
 constexpr int kCheckpointPages = 4000;  // 16 MiB of log: move it into the database
 constexpr int kTruncatePages =
     16000;  // 64 MiB: also cut the file, which needs a moment without readers
@@ -122,12 +126,12 @@ Store Store::open(const std::string& directory) {
   impl->connection =
       std::make_unique<Connection>(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, path);
   auto& connection = *impl->connection;
-  sqlite3_busy_timeout(connection.raw(),
-                       5000);  // a reader recovering the log after a crash, nothing longer
+  sqlite3_busy_timeout(connection.raw(), kOpeningMs);
   connection.execute(
       "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA "
       "cache_size = -65536");
   migrate(connection);
+  sqlite3_busy_timeout(connection.raw(), kBusyMs);
   sqlite3_wal_hook(connection.raw(), remember_wal,
                    &impl->wal_pages);  // replaces SQLite's own automatic checkpoint
   return Store(std::move(impl));
@@ -143,7 +147,7 @@ Store Store::open_read_only(const std::string& directory) {
   impl->directory = directory;
   const auto open_as = [&](const std::string& uri) {
     impl->connection = std::make_unique<Connection>(uri, SQLITE_OPEN_READONLY, path);
-    sqlite3_busy_timeout(impl->connection->raw(), 5000);
+    sqlite3_busy_timeout(impl->connection->raw(), kOpeningMs);
     check_version(*impl->connection);
   };
   try {
@@ -175,6 +179,9 @@ void Store::transaction(const std::function<void()>& body) {
   const int changes_before = sqlite3_total_changes(impl_->connection->raw());
   try {
     body();
+    // After some errors SQLite takes all back by itself: whoever caught such a one did not know.
+    if (sqlite3_get_autocommit(impl_->connection->raw()) != 0)
+      throw TryAgain("a transaction of " + impl_->connection->path() + " was taken back");
     impl_->prepared("COMMIT")->run();
   } catch (...) {
     impl_->in_transaction = false;
@@ -204,14 +211,30 @@ void Store::Impl::after_commit() {
   // Not succeeding now is no error: the log is complete, and the next commit tries again.
   if (sqlite3_wal_checkpoint_v2(connection->raw(), nullptr, mode, nullptr, nullptr) == SQLITE_OK)
     wal_pages = 0;
-  sqlite3_busy_timeout(connection->raw(), 5000);
+  sqlite3_busy_timeout(connection->raw(), kBusyMs);
+}
+
+// Where a full disk let a short transaction through, the next one would fail again.
+void Store::probe() {
+  impl_->prepared("BEGIN IMMEDIATE")->run();
+  impl_->prepared("ROLLBACK")->run();
+  if (impl_->directory.empty()) return;
+  const std::string path = impl_->directory + "/room";
+  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  const int failed = fd < 0 ? errno : posix_fallocate(fd, 0, kRoomBytes);
+  if (fd >= 0) ::close(fd);
+  unlink(path.c_str());
+  if (failed != 0)
+    throw TryAgain("the disk holding " + impl_->directory + " has no room (" +
+                   std::strerror(failed) + "); everything recorded so far is intact: free " +
+                   std::to_string(kRoomBytes >> 20) + " MB or more");
 }
 
 void Store::checkpoint() {
   sqlite3_busy_timeout(impl_->connection->raw(), 20);
   sqlite3_wal_checkpoint_v2(impl_->connection->raw(), nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr,
                             nullptr);
-  sqlite3_busy_timeout(impl_->connection->raw(), 5000);
+  sqlite3_busy_timeout(impl_->connection->raw(), kBusyMs);
 }
 
 int64_t Store::n_commits() const { return impl_->n_commits; }

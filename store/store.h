@@ -12,11 +12,19 @@
 #include <string_view>
 #include <vector>
 
+#include "schemas/error.h"
 #include "schemas/result.h"
 #include "schemas/shard.h"
 #include "schemas/table.h"
 
 namespace headcount::store {
+
+/// A stored result or table is not what was recorded: its bytes do not have the hash beside them.
+/// Nothing is made of it; Store::damaged names such results, Store::set_aside takes them out.
+class Damaged : public Error {
+ public:
+  using Error::Error;
+};
 
 using SweepId = int64_t;
 using StageId = int64_t;
@@ -39,11 +47,12 @@ struct StageRow {
   SweepId sweep = 0;
   int number = 0;  // position in the spec
   std::string name, kind;
-  std::string state;      // waiting | open | finished | stopped | cancelled
-  int64_t n_shards = 0;   // known from the start
-  std::string reason;     // why stopped
-  int64_t n_cached = 0;   // results that were there already when it was planned
-  int64_t n_missing = 0;  // of a finished stage: quarantined shards its table lacks
+  std::string state;        // waiting | open | finished | stopped | cancelled
+  int64_t n_shards = 0;     // known from the start
+  std::string reason;       // why stopped
+  int64_t n_cached = 0;     // results that were there already when it was planned
+  int64_t n_missing = 0;    // of a finished stage: quarantined shards its table lacks
+  int64_t n_withdrawn = 0;  // of a finished stage: results of its table that were withdrawn since
   // Of a cancelled stage: how far it was then; nullopt: nobody counted.
   std::optional<int64_t> n_done = {}, n_quarantined = {};
   int64_t micro_batch =
@@ -85,6 +94,19 @@ struct StageCounts {
   int64_t planned = 0, done = 0, quarantined = 0;
 };
 
+/// A stored result whose bytes do not have their hash.
+struct DamagedResult {
+  ShardKey key;
+  std::string tag;
+  std::string what;  // one sentence naming it
+};
+
+/// What Store::check found.
+struct Checked {
+  int64_t n_results = 0, n_tables = 0;
+  std::vector<std::string> bad;  // one sentence each; empty: all is as recorded
+};
+
 enum class Recorded { kNew, kSame, kDiffers };  // kDiffers: an alarm was written too
 
 class Store {
@@ -100,9 +122,12 @@ class Store {
   Store& operator=(Store&&) noexcept;
   ~Store();
 
-  /// Runs `body` in one transaction and commits; on an exception rolls back and rethrows. Disk full
-  /// is an Error and leaves the file sound.
+  /// Runs `body` in one transaction and commits; on an exception rolls back and rethrows. Throws
+  /// TryAgain, before `body` runs or after, where another program holds the write lock or the disk
+  /// is full or does not write; the file stays sound.
   void transaction(const std::function<void()>& body);
+  /// Throws TryAgain where a transaction of some megabytes would not commit now.
+  void probe();
   int64_t n_commits() const;  // that changed something, since it was opened
   /// Moves the write-ahead log into the database and cuts it where no reader stands in the way;
   /// after large logs done by itself, at most once a second. A reader that never ends keeps the
@@ -160,9 +185,16 @@ class Store {
   /// Results above 4 MiB lie in DIR/results/.
   Recorded record(const ResultRow& row, std::string_view encoded_result);
   std::optional<Digest> recorded(const ShardKey& key, const std::string& tag) const;
-  std::optional<Result> result(const ShardKey& key,
-                               const std::string& tag) const;  // tag "any": the first recorded one
+  /// Tag "any": the first recorded one. Throws Damaged where its bytes do not have its hash.
+  std::optional<Result> result(const ShardKey& key, const std::string& tag) const;
   int64_t n_results() const;
+  /// The results that count for a stage and do not have their hash.
+  std::vector<DamagedResult> damaged(StageId stage) const;
+  /// That result no longer counts: it is kept, with the reason, in the table `aside`.
+  void set_aside(const ShardKey& key, const std::string& tag, const std::string& why);
+  /// The same for everything whose provenance names this worker; finished stages whose tables were
+  /// made of some are marked (StageRow::n_withdrawn). The keys.
+  std::vector<ShardKey> withdraw(const std::string& worker, const std::string& why);
   void quarantine(const ShardKey& key, const std::string& evidence);
   /// Lifts it; earlier attempts no longer count (ended_attempts). Also for keys that are not
   /// quarantined.
@@ -174,10 +206,13 @@ class Store {
   std::vector<std::string> alarms() const;
   /// What views and alarms call the worker of that public key.
   void name_worker(const std::string& public_key, const std::string& name);
+  /// Every public key that has borne the name.
+  std::vector<std::string> workers_named(const std::string& name) const;
 
   // finished tables
   void put_table(StageId stage, const Table& table);
-  void clear_table(StageId stage);  // of a stage that is opened again
+  void clear_table(StageId stage);  // of a stage that is opened again: not `withdrawn` either
+  /// Throws Damaged where its bytes do not have their hash.
   std::optional<Table> table(StageId stage) const;
 
   // small named values (coordinator identity, incarnations)
@@ -191,6 +226,15 @@ class Store {
     std::vector<std::vector<Cell>> rows;
   };
   Answer query(const std::string& sql, double seconds) const;
+
+  // `headcount store`, also beside a running coordinator
+  /// Every result and table against its hash, the views' rows against their tables, and SQLite's
+  /// own integrity_check. `progress` is told how many of all results and tables are done.
+  using Progress = std::function<void(int64_t n_done, int64_t n_all)>;
+  Checked check(const Progress& progress) const;
+  /// The database as of now, results beside it included, as one new file of mode 0600. Throws Error
+  /// where `file` exists; leaves nothing behind where it fails. `progress` counts pages.
+  void backup(const std::string& file, const Progress& progress) const;
 
  private:
   struct Impl;

@@ -1,98 +1,11 @@
+// Rows: results, attempts, tables, views, queries.
 #include "store/store.h"
 
-#include <fcntl.h>
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-#include <signal.h>
-#include <sqlite3.h>
-#include <sys/mount.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <chrono>
-#include <filesystem>
-#include <fstream>
-#include <thread>
-
-#include "schemas/error.h"
 #include "store/migrations.h"
+#include "store/store_fixture.h"
 
 namespace headcount::store {
 namespace {
-
-namespace fs = std::filesystem;
-using testing::ElementsAre;
-using testing::HasSubstr;
-using testing::IsEmpty;
-
-/// A folder of its own, gone afterwards.
-class StoreTest : public testing::Test {
- protected:
-  StoreTest() {
-    char name[] = "/tmp/headcount-store-XXXXXX";
-    directory = mkdtemp(name);
-  }
-  ~StoreTest() override {
-    chmod(directory.c_str(), 0700);
-    fs::remove_all(directory);
-  }
-  std::string directory;
-};
-
-ShardKey key_of(int i) { return sha256("shard " + std::to_string(i)); }
-
-std::string encoded(double value) { return encode(Result{{NamedArray{"value", {}, {value}}}}); }
-
-ResultRow row_of(int i, const std::string& bytes, const std::string& worker = "W",
-                 const std::string& tag = "T") {
-  return {.key = key_of(i),
-          .tag = tag,
-          .hash = sha256(bytes),
-          .worker = worker,
-          .device = "cpu",
-          .seconds = 0.5,
-          .attempt = 1};
-}
-
-/// A sweep of one stage with n planned shards under tag "T".
-StageId plan(Store& store, int n, const std::string& tag = "T",
-             const std::string& kind = "head_importance") {
-  StageId stage = 0;
-  store.transaction([&] {
-    const SweepId sweep = store.add_sweep({.id = 0,
-                                           .name = "s",
-                                           .digest = sha256("spec"),
-                                           .file = "s.toml",
-                                           .root = "/",
-                                           .text = "name = 's'",
-                                           .state = "running",
-                                           .created_at = {},
-                                           .finished_at = {}},
-                                          {{.id = 0,
-                                            .sweep = 0,
-                                            .number = 0,
-                                            .name = "importance",
-                                            .kind = kind,
-                                            .state = "open",
-                                            .n_shards = n,
-                                            .reason = ""}});
-    stage = store.stages(sweep).front().id;
-    std::vector<ShardKey> keys;
-    for (int i = 0; i < n; ++i) keys.push_back(key_of(i));
-    store.add_shards(stage, 0, keys, tag);
-  });
-  return stage;
-}
-
-std::string message_of(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 TEST(Store, KeepsTheFirstResultOfAShard) {
   Store store = Store::in_memory();
@@ -245,18 +158,6 @@ TEST(Store, ATableComesBackByteForByteAndAsRows) {
   EXPECT_EQ(store.query("SELECT * FROM attempts", 5).rows.size(), 0u);
 }
 
-/// A table of one row, with a list among its cells.
-Table table_of(const std::string& stage, double value) {
-  return {.stage = stage,
-          .kind = "head_importance",
-          .numerics_version = 3,
-          .columns = {"layer", "head", "value", "n", "mask_probs"},
-          .rows = {{int64_t{0}, int64_t{1}, value, int64_t{4}, JsonList{"[0.5, 0.9]"}}},
-          .diagnostic_columns = {"n_missing"},
-          .diagnostics = {{int64_t{0}}},
-          .warnings = {}};
-}
-
 TEST(Store, ListsOfATableStayLists) {
   Store store = Store::in_memory();
   const StageId stage = plan(store, 1);
@@ -301,43 +202,47 @@ TEST(Store, WhatIsMeasuredIsNoPartOfThePoint) {
       ElementsAre(Cell(-2.0), Cell(1.0), Cell(std::string(R"({"mask_probs": [0.5, 0.9]})"))));
 }
 
-TEST_F(StoreTest, ATableOfTheFirstReleaseIsReadAndItsVersionUnknown) {
-  StageId stage = 0;
-  const Table table = table_of("importance", 1);
-  {
-    Store store = Store::open(directory);
-    stage = plan(store, 1);
-    store.transaction([&] { store.put_table(stage, table); });
-  }
-  // It had one item less, at the end.
+/// A database of an older version, with these rows.
+void make_older(const std::string& directory, size_t version, const std::string& rows) {
+  std::string sql = "PRAGMA application_id = " + std::to_string(kApplicationId) + ";";
+  for (size_t i = 0; i < version; ++i) sql += migrations()[i];
+  sql += "PRAGMA user_version = " + std::to_string(version) + ";" + rows;
   sqlite3* raw = nullptr;
   sqlite3_open((directory + "/" + kFileName).c_str(), &raw);
-  ASSERT_EQ(sqlite3_exec(raw,
-                         "UPDATE stage_table SET data = CAST(x'87' || "
-                         "substr(data, 2, length(data) - 2) AS BLOB)",
-                         nullptr, nullptr, nullptr),
-            SQLITE_OK);
+  ASSERT_EQ(sqlite3_exec(raw, sql.c_str(), nullptr, nullptr, nullptr), SQLITE_OK)
+      << sqlite3_errmsg(raw);
   sqlite3_close(raw);
+}
+
+TEST_F(StoreTest, ATableOfTheFirstReleaseIsReadAndItsVersionUnknown) {
+  Store today = Store::in_memory();
+  const Table table = table_of("importance", 1);
+  const StageId stage = plan(today, 1);
+  today.transaction([&] { today.put_table(stage, table); });
+  auto data = std::get<std::string>(today.query("SELECT data FROM stage_table", 5).rows[0][0]);
+  data = "87" + data.substr(2, data.size() - 4);  // it had one item less, at the end
+  make_older(directory, 3,
+             R"sql(
+    INSERT INTO sweep VALUES (1, 'old', x'00', 'f', '/', '', 'finished', 0, 0);
+    INSERT INTO stage (id, sweep, number, name, kind, state, n_shards, reason) VALUES
+      (1, 1, 0, 'i', 'head_importance', 'finished', 1, '');
+    INSERT INTO stage_table VALUES (1, x')sql" +
+                 data + "');");
   const Store store = Store::open(directory);
   const auto read = store.table(stage);
   ASSERT_TRUE(read.has_value());
   EXPECT_EQ(read->rows, table.rows);
   EXPECT_EQ(read->numerics_version, 0);
+  EXPECT_EQ(store.check([](int64_t, int64_t) {}).bad.size(), 0u);
 }
 
 TEST_F(StoreTest, ADatabaseOfTheSecondVersionIsBroughtUpToDate) {
-  fs::create_directory(directory + "/old");
-  sqlite3* raw = nullptr;
-  sqlite3_open((directory + "/old/" + kFileName).c_str(), &raw);
-  const std::string old = "PRAGMA application_id = " + std::to_string(kApplicationId) + ";" +
-                          migrations()[0] + migrations()[1] + "PRAGMA user_version = 2;" + R"sql(
+  make_older(directory, 2, R"sql(
     INSERT INTO sweep VALUES (1, 'old', x'00', 'f', '/', '', 'finished', 0, 0);
     INSERT INTO stage (id, sweep, number, name, kind, state, n_shards, reason) VALUES
       (1, 1, 0, 'i', 'head_importance', 'finished', 1, ''), (2, 1, 1, 'p', 'head_pruning', 'finished', 1, '');
-    INSERT INTO table_row (stage, number, value, point) VALUES (1, 0, 1.5, '{}'), (2, 0, 2.5, '{}');)sql";
-  ASSERT_EQ(sqlite3_exec(raw, old.c_str(), nullptr, nullptr, nullptr), SQLITE_OK);
-  sqlite3_close(raw);
-  Store store = Store::open(directory + "/old");
+    INSERT INTO table_row (stage, number, value, point) VALUES (1, 0, 1.5, '{}'), (2, 0, 2.5, '{}');)sql");
+  Store store = Store::open(directory);
   const StageId stage = plan(store, 1);
   store.transaction([&] { store.put_table(stage, table_of("importance", 1)); });
   EXPECT_EQ(store.query("SELECT * FROM head_importance WHERE latest", 5).rows.size(), 1u);
@@ -348,12 +253,7 @@ TEST_F(StoreTest, ADatabaseOfTheSecondVersionIsBroughtUpToDate) {
 }
 
 TEST_F(StoreTest, AttemptsOfTheThirdVersionHaveTheTagTheirShardWasPlannedUnder) {
-  fs::create_directory(directory + "/old");
-  sqlite3* raw = nullptr;
-  sqlite3_open((directory + "/old/" + kFileName).c_str(), &raw);
-  const std::string old = "PRAGMA application_id = " + std::to_string(kApplicationId) + ";" +
-                          migrations()[0] + migrations()[1] + migrations()[2] +
-                          "PRAGMA user_version = 3;" + R"sql(
+  make_older(directory, 3, R"sql(
     INSERT INTO sweep VALUES (1, 'old', x'00', 'f', '/', '', 'running', 0, NULL);
     INSERT INTO stage (id, sweep, number, name, kind, state, n_shards, reason) VALUES
       (1, 1, 0, 'i', 'evaluate', 'open', 2, '');
@@ -361,10 +261,8 @@ TEST_F(StoreTest, AttemptsOfTheThirdVersionHaveTheTagTheirShardWasPlannedUnder) 
     INSERT INTO worker VALUES (1, 'W', '');
     INSERT INTO shard VALUES (1, zeroblob(32)), (2, CAST(x'01' || zeroblob(31) AS BLOB));
     INSERT INTO stage_shard VALUES (1, 0, 1, 1), (1, 1, 2, 2);
-    INSERT INTO attempt VALUES (1, 1, 1, 'granted', '', '', 0, 0), (2, 1, 1, 'granted', '', '', 0, 0);)sql";
-  ASSERT_EQ(sqlite3_exec(raw, old.c_str(), nullptr, nullptr, nullptr), SQLITE_OK);
-  sqlite3_close(raw);
-  const Store store = Store::open(directory + "/old");
+    INSERT INTO attempt VALUES (1, 1, 1, 'granted', '', '', 0, 0), (2, 1, 1, 'granted', '', '', 0, 0);)sql");
+  const Store store = Store::open(directory);
   const auto open = store.open_attempts();
   ASSERT_EQ(open.size(), 1u) << "one whose tag nobody knows is not taken up";
   EXPECT_EQ(open[0].tag, "T");
@@ -411,53 +309,6 @@ TEST_F(StoreDeathTest, AWriteOutsideATransactionIsABrokenInvariant) {
   EXPECT_DEATH(store.set_meta("a", "b"), "broken invariant");
 }
 
-TEST_F(StoreTest, WhatWasCommittedSurvivesAKill) {
-  int ready[2];
-  ASSERT_EQ(pipe(ready), 0);
-  const pid_t child = fork();
-  if (child == 0) {
-    Store store = Store::open(directory);
-    plan(store, 100);
-    for (int i = 0; i < 100; ++i) {
-      store.transaction([&] {
-        const std::string bytes = encoded(i);
-        store.add_attempt(key_of(i), 1, "W", "T");
-        store.record(row_of(i, bytes), bytes);
-      });
-      if (write(ready[1], "x", 1) != 1) _exit(1);
-    }
-    pause();
-    _exit(0);
-  }
-  char token = 0;
-  for (int i = 0; i < 37; ++i) ASSERT_EQ(read(ready[0], &token, 1), 1);
-  kill(child, SIGKILL);
-  waitpid(child, nullptr, 0);
-  Store store = Store::open(directory);  // the dead process's lock does not block
-  EXPECT_GE(store.n_results(), 37);
-  EXPECT_EQ(store.result(key_of(36), "T")->arrays[0].data[0], 36);
-  EXPECT_EQ(store.open_attempts().size(), static_cast<size_t>(store.n_results()));
-  close(ready[0]);
-  close(ready[1]);
-}
-
-TEST_F(StoreTest, ASecondWriterIsToldWhoHoldsTheDirectory) {
-  Store store = Store::open(directory);
-  EXPECT_THAT(message_of([&] { Store::open(directory); }),
-              HasSubstr("process " + std::to_string(getpid())));
-}
-
-TEST_F(StoreTest, AReaderSeesCommitsAndMayNotWrite) {
-  Store store = Store::open(directory);
-  plan(store, 5);
-  Store reader = Store::open_read_only(directory);
-  EXPECT_EQ(reader.sweeps().size(), 1u);
-  plan(store, 5);
-  EXPECT_EQ(reader.sweeps().size(), 2u);
-  EXPECT_THAT(message_of([&] { reader.transaction([&] { reader.set_meta("a", "b"); }); }),
-              HasSubstr("cannot be written"));
-}
-
 TEST_F(StoreTest, AQueryOnlyReadsAndEnds) {
   Store store = Store::open(directory);
   plan(store, 5);
@@ -479,148 +330,6 @@ TEST_F(StoreTest, AQueryOnlyReadsAndEnds) {
   EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(3));
   EXPECT_EQ(reader.query("SELECT name FROM sweep;", 1).rows.size(),
             1u);  // the guards are off and on again
-}
-
-TEST_F(StoreTest, WhatIsNoDatabaseOfOursIsNamed) {
-  const std::string path = directory + "/" + kFileName;
-  EXPECT_THAT(message_of([&] { Store::open_read_only(directory); }),
-              HasSubstr("there is no database in " + directory));
-  std::ofstream(path) << std::string(5000, 'x');
-  EXPECT_THAT(message_of([&] { Store::open(directory); }), HasSubstr("not a Headcount database"));
-  EXPECT_THAT(message_of([&] { Store::open_read_only(directory); }),
-              HasSubstr("not a Headcount database"));
-  fs::remove(path);
-  sqlite3* other = nullptr;
-  sqlite3_open(path.c_str(), &other);
-  sqlite3_exec(other, "CREATE TABLE theirs (x)", nullptr, nullptr, nullptr);
-  sqlite3_close(other);
-  EXPECT_THAT(message_of([&] { Store::open(directory); }), HasSubstr("another program's"));
-}
-
-TEST_F(StoreTest, ANewerVersionIsNamedAndUntouched) {
-  { Store::open(directory); }
-  const std::string path = directory + "/" + kFileName;
-  sqlite3* newer = nullptr;
-  sqlite3_open(path.c_str(), &newer);
-  sqlite3_exec(newer, "PRAGMA user_version = 99", nullptr, nullptr, nullptr);
-  sqlite3_close(newer);
-  EXPECT_THAT(message_of([&] { Store::open(directory); }), HasSubstr("newer headcount"));
-  EXPECT_THAT(message_of([&] { Store::open_read_only(directory); }), HasSubstr("newer headcount"));
-}
-
-TEST_F(StoreTest, DamagedPagesAreNamed) {
-  {
-    Store store = Store::open(directory);
-    plan(store, 3000);
-    store.checkpoint();
-  }
-  const std::string path = directory + "/" + kFileName;
-  const auto size = fs::file_size(path);
-  {
-    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
-    file.seekp(8192);
-    file << std::string(size - 8192, '\x5a');
-  }
-  EXPECT_THAT(message_of([&] {
-                Store store = Store::open(directory);
-                store.sweeps();
-                store.query("SELECT count(*) FROM shards", 5);
-              }),
-              HasSubstr("damaged"));
-}
-
-TEST_F(StoreTest, AReadOnlyDirectoryIsNamed) {
-  {
-    Store store = Store::open(directory);
-    plan(store, 2);
-  }
-  chmod(directory.c_str(), 0500);
-  const pid_t child = fork();
-  if (child == 0) {  // root may write everywhere: be somebody else
-    if (getuid() == 0 && (setgid(65534) != 0 || setuid(65534) != 0)) _exit(9);
-    const std::string message = message_of([&] { Store::open(directory); });
-    _exit(message.find("state directory") != std::string::npos &&
-                  message.find(directory) != std::string::npos
-              ? 0
-              : 1);
-  }
-  int status = 0;
-  waitpid(child, &status, 0);
-  EXPECT_EQ(status, 0);
-}
-
-TEST_F(StoreTest, AFullDiskIsASentenceAndLosesNothing) {
-  std::string home = directory;
-  const bool mounted =
-      getuid() == 0 && mount("none", directory.c_str(), "tmpfs", 0, "size=2m") == 0;
-  if (!mounted) GTEST_SKIP() << "needs root and the right to mount a small tmpfs";
-  int64_t kept = 0;
-  {
-    Store store = Store::open(directory);
-    plan(store, 500);
-    const std::string message = message_of([&] {
-      for (int i = 0; i < 500; ++i) {
-        const std::string bytes =
-            encode(Result{{NamedArray{"value", {2000}, std::vector<double>(2000, i)}}});
-        store.transaction([&] { store.record(row_of(i, bytes), bytes); });
-        ++kept;
-      }
-    });
-    EXPECT_THAT(message, HasSubstr("is full; everything recorded so far is intact"));
-    EXPECT_GT(kept, 5);
-    EXPECT_EQ(store.n_results(), kept);
-  }
-  Store again = Store::open_read_only(directory);
-  EXPECT_EQ(again.n_results(), kept);
-  EXPECT_EQ(again.result(key_of(static_cast<int>(kept) - 1), "T")->arrays[0].data[0],
-            static_cast<double>(kept - 1));
-  again = Store::in_memory();
-  umount(directory.c_str());
-}
-
-TEST(Store, NetworkFileSystemsAreKnown) {
-  EXPECT_EQ(untrusted_file_system(0x6969), "NFS");
-  EXPECT_EQ(untrusted_file_system(0x65735546), "FUSE");
-  EXPECT_EQ(untrusted_file_system(0x0bd00bd0), "Lustre");
-  EXPECT_EQ(untrusted_file_system(0x19830326), "BeeGFS");
-  EXPECT_EQ(untrusted_file_system(0xef53), "");      // ext4
-  EXPECT_EQ(untrusted_file_system(0x01021994), "");  // tmpfs
-}
-
-TEST_F(StoreTest, LargeResultsLieBesideTheDatabase) {
-  Store store = Store::open(directory);
-  plan(store, 1);
-  const std::string bytes =
-      encode(Result{{NamedArray{"value", {600'000}, std::vector<double>(600'000, 1.5)}}});
-  store.transaction([&] { EXPECT_EQ(store.record(row_of(0, bytes), bytes), Recorded::kNew); });
-  const std::string path = directory + "/results/" + to_hex(sha256(bytes));
-  EXPECT_EQ(fs::file_size(path), bytes.size());
-  EXPECT_EQ(store.result(key_of(0), "T")->arrays[0].data.size(), 600'000u);
-  std::ofstream(path, std::ios::in | std::ios::binary) << "damage";
-  EXPECT_THAT(message_of([&] { store.result(key_of(0), "T"); }), HasSubstr("is damaged"));
-  fs::remove(path);
-  EXPECT_THAT(message_of([&] { store.result(key_of(0), "T"); }), HasSubstr("cannot be read"));
-}
-
-TEST_F(StoreTest, AReaderThatEndsLetsTheLogBeCut) {
-  Store store = Store::open(directory);
-  plan(store, 1);
-  const std::string log = directory + "/" + kFileName + "-wal";
-  sqlite3* reader = nullptr;
-  sqlite3_open_v2((directory + "/" + kFileName).c_str(), &reader, SQLITE_OPEN_READONLY, nullptr);
-  sqlite3_exec(reader, "BEGIN; SELECT count(*) FROM sweep", nullptr, nullptr, nullptr);
-  const auto write_some = [&](int n) {
-    for (int i = 0; i < n; ++i)
-      store.transaction(
-          [&] { store.set_meta("m", std::string(1 << 20, static_cast<char>('a' + i % 26))); });
-  };
-  write_some(80);
-  EXPECT_GT(fs::file_size(log), 64u << 20);  // the snapshot holds it
-  sqlite3_exec(reader, "COMMIT", nullptr, nullptr, nullptr);
-  std::this_thread::sleep_for(std::chrono::milliseconds(1100));
-  write_some(2);
-  EXPECT_LT(fs::file_size(log), 8u << 20);
-  sqlite3_close(reader);
 }
 
 }  // namespace

@@ -80,7 +80,7 @@ std::vector<StageRow> Store::stages(SweepId sweep) const {
   std::vector<StageRow> rows;
   auto s = impl_->prepared(
       "SELECT id, sweep, number, name, kind, state, n_shards, reason, n_cached, n_missing, "
-      "micro_batch, n_done, n_quarantined FROM stage WHERE sweep = ? ORDER BY number");
+      "n_withdrawn, micro_batch, n_done, n_quarantined FROM stage WHERE sweep = ? ORDER BY number");
   s->bind(sweep);
   while (s->step()) {
     rows.push_back({.id = s->integer(0),
@@ -93,9 +93,10 @@ std::vector<StageRow> Store::stages(SweepId sweep) const {
                     .reason = s->text(7),
                     .n_cached = s->integer(8),
                     .n_missing = s->integer(9),
-                    .n_done = optional_integer(*s, 11),
-                    .n_quarantined = optional_integer(*s, 12),
-                    .micro_batch = s->integer(10)});
+                    .n_withdrawn = s->integer(10),
+                    .n_done = optional_integer(*s, 12),
+                    .n_quarantined = optional_integer(*s, 13),
+                    .micro_batch = s->integer(11)});
   }
   return rows;
 }
@@ -188,6 +189,14 @@ void Store::name_worker(const std::string& public_key, const std::string& name) 
       .bind(id)
       .bind_text(name)
       .run();
+}
+
+std::vector<std::string> Store::workers_named(const std::string& name) const {
+  std::vector<std::string> keys;
+  auto s = impl_->prepared("SELECT public_key FROM worker WHERE name = ? ORDER BY id");
+  s->bind_text(name);
+  while (s->step()) keys.push_back(s->text(0));
+  return keys;
 }
 
 int64_t Store::Impl::shard_id(const ShardKey& key) {

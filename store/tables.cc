@@ -1,5 +1,8 @@
 // Finished tables: whole as CBOR (what `results` prints, byte for byte), and as rows behind the
 // views.
+#include <cmath>
+#include <iterator>
+
 #include "schemas/cbor.h"
 #include "schemas/error.h"
 #include "store/impl.h"
@@ -95,7 +98,59 @@ std::string point_json(const std::vector<std::string>& columns, const std::vecto
   return json + "}";
 }
 
+/// What SQLite makes of a cell of a column of its own: NaN becomes NULL, and a column's affinity
+/// may turn whole numbers into floating ones.
+bool is_kept(const Cell& kept, const Cell* given) {
+  const auto number = [](const Cell& cell) -> std::optional<double> {
+    if (const auto* integer = std::get_if<int64_t>(&cell)) return static_cast<double>(*integer);
+    if (const auto* value = std::get_if<double>(&cell); value != nullptr && !std::isnan(*value))
+      return *value;
+    return std::nullopt;
+  };
+  const auto text = [](const Cell& cell) -> std::optional<std::string> {
+    if (const auto* value = std::get_if<std::string>(&cell)) return *value;
+    if (const auto* list = std::get_if<JsonList>(&cell)) return list->json;
+    return std::nullopt;
+  };
+  const Cell cell = given != nullptr ? *given : Cell{};
+  return number(kept) == number(cell) && text(kept) == text(cell);
+}
+
+bool is_n_missing(const std::string& column) { return column == "n_missing"; }
+
 }  // namespace
+
+std::string Store::Impl::rows_differ(StageId stage, const Table& table) {
+  if (table.numerics_version == 0) return "";  // rows of an older database have fewer columns
+  const std::string why = "the rows of stage " + std::to_string(stage) +
+                          " behind the views are not those of its stored table: what `headcount "
+                          "results` prints is right, `query` is not";
+  {
+    auto s = prepared(
+        "SELECT layer, head, mask_prob, signed_mean, metric, \"which\", k, prune_seed, value, se, "
+        "low, high, n_orders, n, model, dataset, point FROM table_row WHERE stage = ? ORDER BY "
+        "number");
+    s->bind(stage);
+    for (const auto& row : table.rows) {
+      if (!s->step() ||
+          s->text(static_cast<int>(std::ssize(kOwn))) != point_json(table.columns, row, is_own))
+        return why;
+      for (int i = 0; i < std::ssize(kOwn); ++i) {
+        if (!is_kept(s->cell(i), cell_of(table.columns, row, kOwn[i]))) return why;
+      }
+    }
+    if (s->step()) return why;
+  }
+  auto s =
+      prepared("SELECT n_missing, point FROM table_diagnostic WHERE stage = ? ORDER BY number");
+  s->bind(stage);
+  for (const auto& row : table.diagnostics) {
+    if (!s->step() || s->text(1) != point_json(table.diagnostic_columns, row, is_n_missing) ||
+        !is_kept(s->cell(0), cell_of(table.diagnostic_columns, row, "n_missing")))
+      return why;
+  }
+  return s->step() ? why : "";
+}
 
 void Store::put_table(StageId stage, const Table& table) {
   cbor::Writer w;
@@ -108,11 +163,14 @@ void Store::put_table(StageId stage, const Table& table) {
   put(w, table.diagnostics);
   put(w, table.warnings);
   w.integer(table.numerics_version);
+  const Digest hash = sha256(w.out);
   impl_
       ->writing(
-          "INSERT INTO stage_table VALUES (?, ?) ON CONFLICT DO UPDATE SET data = excluded.data")
+          "INSERT INTO stage_table (stage, data, hash) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET "
+          "data = excluded.data, hash = excluded.hash")
       ->bind(stage)
       .bind_blob(w.out)
+      .bind_blob(as_bytes(hash))
       .run();
   impl_->writing("DELETE FROM table_row WHERE stage = ?")->bind(stage).run();
   impl_->writing("DELETE FROM table_diagnostic WHERE stage = ?")->bind(stage).run();
@@ -139,8 +197,7 @@ void Store::put_table(StageId stage, const Table& table) {
   for (const auto& row : table.diagnostics) {
     HC_CHECK(row.size() == table.diagnostic_columns.size());
     const Cell* n_missing = cell_of(table.diagnostic_columns, row, "n_missing");
-    const std::string point = point_json(
-        table.diagnostic_columns, row, [](const std::string& name) { return name == "n_missing"; });
+    const std::string point = point_json(table.diagnostic_columns, row, is_n_missing);
     impl_->writing("INSERT INTO table_diagnostic VALUES (?, ?, ?, ?)")
         ->bind(stage)
         .bind(number++)
@@ -153,13 +210,17 @@ void Store::put_table(StageId stage, const Table& table) {
 void Store::clear_table(StageId stage) {
   for (const char* statement :
        {"DELETE FROM stage_table WHERE stage = ?", "DELETE FROM table_row WHERE stage = ?",
-        "DELETE FROM table_diagnostic WHERE stage = ?"})
+        "DELETE FROM table_diagnostic WHERE stage = ?",
+        "UPDATE stage SET n_withdrawn = 0 WHERE id = ?"})
     impl_->writing(statement)->bind(stage).run();
 }
 
 std::optional<Table> Store::table(StageId stage) const {
-  auto statement = impl_->prepared("SELECT data FROM stage_table WHERE stage = ?");
+  auto statement = impl_->prepared("SELECT data, hash FROM stage_table WHERE stage = ?");
   if (!statement->bind(stage).step()) return std::nullopt;
+  if (as_bytes(sha256(statement->blob(0))) != statement->blob(1))
+    throw Damaged("the stored table of stage " + std::to_string(stage) +
+                  " is damaged (its bytes do not have the hash recorded with them)");
   cbor::Reader r(statement->blob(0), "the table of a stage");
   const uint64_t n_items = r.array();
   if (n_items != 7 && n_items != 8) r.fail("a table of another version");

@@ -180,10 +180,12 @@ class Scheduler::Machine {
   void on(StageResumed& event);
   void on(Retry& event);
   void on(RetryShards& event);
+  void on(Withdrawn& event);
   void on(Restored& event);
   void on(WorkerMessage& event);
   void on(WorkerGone& event);
   void on(Drain& event);
+  void on(Rearm& event);
   void on(Tick& event);
   void complete_stages();
   void rearm();

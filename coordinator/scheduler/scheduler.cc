@@ -167,6 +167,21 @@ void Machine::on(RetryShards& event) {
   for (const ShardKey& key : event.keys) forgive(key);
 }
 
+void Machine::on(Withdrawn& event) {
+  for (const ShardKey& key : event.keys) {
+    for (const Place& place : records_.places(key)) {
+      StageState* stage = find_stage(place.stage);
+      if (stage == nullptr || !stage->done[static_cast<size_t>(place.index)]) continue;
+      RangeState& range = range_of(*stage, place.index);
+      if (records_.recorded(key, range.tag)) continue;
+      stage->done[static_cast<size_t>(place.index)] = false;
+      --stage->n_done;
+      range.retry.try_emplace(place.index);
+      work_appeared_ = true;
+    }
+  }
+}
+
 void Machine::on(Restored& event) {
   for (const Restored::Attempt& attempt : event.attempts) {
     // Two open attempts at one shard cannot be; were they found, the later one counts.
@@ -216,6 +231,8 @@ void Machine::on(Drain& event) {
   worker->drain_ordered = true;
   send(*worker, DrainOrder{});
 }
+
+void Machine::on(Rearm&) { rearm(); }
 
 void Machine::on(Tick&) {
   std::vector<WorkerKey> silent;

@@ -155,6 +155,11 @@ struct Retry {
 struct RetryShards {
   std::vector<ShardKey> keys;
 };
+/// Results of these shards no longer count, and Records does not know them any more: where an
+/// opened stage has no other, the shard is queued again.
+struct Withdrawn {
+  std::vector<ShardKey> keys;
+};
 /// Anything a worker sends. For ShardDone the shell has decoded the frame and says what is wrong
 /// with it: arrays not as planned, not finite, hash not theirs; empty: valid.
 struct WorkerMessage {
@@ -171,11 +176,13 @@ struct WorkerGone {
 struct Drain {
   WorkerKey worker;
 };
+/// The shell heard nobody for a while (its disk took no writes): nobody's silence counts.
+struct Rearm {};
 /// Several times a second, at least once in Settings::heartbeat_ms.
 struct Tick {};
 
 using Event = std::variant<StageOpened, StageClosed, StagePaused, StageResumed, Retry, RetryShards,
-                           Restored, WorkerMessage, WorkerGone, Drain, Tick>;
+                           Withdrawn, Restored, WorkerMessage, WorkerGone, Drain, Rearm, Tick>;
 
 // ---- actions
 
