@@ -9,10 +9,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "cluster/systemd/service.h"
 #include "cluster/transport/connections.h"
@@ -28,6 +30,7 @@ namespace {
 
 constexpr const char* kPortMeta = "listen.address";
 constexpr const char* kLoopback = "tcp://127.0.0.1:0";
+constexpr auto kFarewell = std::chrono::milliseconds(200);
 
 std::string information_path(const std::string& state) { return state + "/coordinator.json"; }
 
@@ -154,7 +157,10 @@ bool run(CoordinatorOptions options, Log& log) {
   service.stopping();
   unlink(information_path(options.state).c_str());
   log.line("coordinator stops");
-  return loop.close();
+  const bool closed = loop.close();
+  // A client may lose an answer it has not read when the connection ends right behind it.
+  if (loop.stopping()) std::this_thread::sleep_for(kFarewell);
+  return closed;
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 """Every command once, against a real coordinator and worker: what is asked on a terminal, by scripts (--format json) and
 after the coordinator has gone."""
 import argparse
+import hashlib
 import json
 import os
 import socket
@@ -121,8 +122,10 @@ def tables_and_files(headcount):
 def older_tables(cluster):
     """A table stored before tables knew their numerics version is read, and every format says that it is older."""
     database = sqlite3.connect(f"{cluster.state}/headcount.sqlite")
+    database.create_function("sha256", 1, lambda data: hashlib.sha256(data).digest())
     with database:
         database.execute("UPDATE stage_table SET data = CAST(x'87' || substr(data, 2, length(data) - 2) AS BLOB)")
+        database.execute("UPDATE stage_table SET hash = sha256(data)")
     database.close()
     said = "computed by an older version of head_importance"
     for form in ("text", "markdown", "latex", "json"):
