@@ -5,7 +5,8 @@ Writes a spec for each model, text, seed and path, lets `headcount plan` make it
 integrate each row, mask and path by every rule and by composite Gauss-Legendre without economy. Needs the shared data
 (HEADCOUNT_SHARED, ../shared) for two of the models and says what it leaves out without them. About an hour on two cores.
 
-The table goes to stdout, the numbers to --output as JSON, progress to stderr.
+The table goes to stdout, the numbers to --output as JSON, progress to stderr. Each case is written when it is measured: the same
+command goes on from what --output holds.
 """
 import argparse
 import concurrent.futures
@@ -88,9 +89,25 @@ def measure(options, case):
     return {"model": model, "case": name, "path_mode": path_mode, **json.loads(done.stdout)}
 
 
+def identity(options):
+    """What results may be put together: equal sizes."""
+    return {"rows": options.rows, "path_rows": options.path_rows, "seeds": options.seeds}
+
+
 def write(options, seconds, results):
     if options.output:
-        pathlib.Path(options.output).write_text(json.dumps({"seconds": seconds, "results": results}, indent=1) + "\n")
+        answer = {**identity(options), "seconds": seconds, "results": results}
+        pathlib.Path(options.output).write_text(json.dumps(answer, indent=1) + "\n")
+
+
+def measured_before(options):
+    """(seconds, results) of an earlier run that was stopped; Error where it measured something else."""
+    if not options.output or not pathlib.Path(options.output).exists():
+        return 0, []
+    before = json.loads(pathlib.Path(options.output).read_text())
+    if {key: before.get(key) for key in identity(options)} != identity(options):
+        sys.exit(f"{options.output} holds a measurement of another size: name another file, or remove it")
+    return before["seconds"], before["results"]
 
 
 def table(results):
@@ -125,10 +142,12 @@ def main():
     parser.add_argument("--jobs", type=int, default=2, help="specs measured at the same time, one core each")
     parser.add_argument("-o", "--output", help="a file for the numbers, as JSON")
     options = parser.parse_args()
-    begin = time.monotonic()
+    seconds, results = measured_before(options)
+    begin = time.monotonic() - seconds
+    known = {(one["model"], one["case"], one["path_mode"]) for one in results}
     with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-        results = []
-        for result in pool.map(lambda case: measure(options, case), cases(options, pathlib.Path(folder))):
+        todo = [case for case in cases(options, pathlib.Path(folder)) if case[:3] not in known]
+        for result in pool.map(lambda case: measure(options, case), todo):
             results.append(result)
             write(options, round(time.monotonic() - begin), results)  # what is there is kept when stopped
     print(f"{round(time.monotonic() - begin)} s", file=sys.stderr)
