@@ -229,9 +229,11 @@ void Loop::take_worker_message(const transport::Incoming& incoming, Message mess
   std::string defect;
   if (const auto* done = std::get_if<ShardDone>(&message)) {
     const auto found = defect_of(*done);
-    // Of a sweep that ended unread: not answered, so that the worker keeps it until that sweep, or
-    // another that wants the shard, is under way.
-    if (!found && !store_.attempts(done->key, incoming.peer, done->tag).empty()) return;
+    // Nobody can say for now: not answered, so that the worker keeps it until its sweep is under
+    // way. Of a sweep that is over it is not kept, or the worker would never be done.
+    if (!found && !store_.attempts(done->key, incoming.peer, done->tag).empty() &&
+        may_be_wanted(done->key))
+      return;
     defect = found.value_or("no sweep under way wants it");
     if (!defect.empty())
       log_.line("a result of shard " + to_hex(done->key) + " was refused: " + defect);

@@ -124,7 +124,8 @@ class Loop {
   void take_planned();
   void resumed(store::SweepId id, PlanDone done);
   std::string unread_text(store::SweepId id) const;
-  std::vector<Restored::Attempt> awaited_of(StageId stage);
+  std::vector<Restored::Attempt> awaited_of(const StageOpened& opens);
+  bool may_be_wanted(const ShardKey& key) const;
   void release_awaited();
   void forget_awaited(const EndAttempt& ended);
   void submitted(const Submission& submission, PlanDone done);

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "coordinator/loop.h"
+#include "schemas/try_again.h"
 
 namespace headcount::coordinator {
 
@@ -75,14 +76,28 @@ bool Loop::has_damaged_table(const store::StageRow& row) {
 void Loop::mend(store::SweepId id) {
   const auto rows = store_.stages(id);
   Withdrawn gone;
+  std::vector<std::pair<StageId, std::string>> hopeless;
   for (const auto& row : rows) {
-    for (const auto& damaged : store_.damaged(row.id)) {
-      alarm(damaged.what + ": it is set aside, and computed again where it is needed");
-      store_.set_aside(damaged.key, damaged.tag, damaged.what);
-      gone.keys.push_back(damaged.key);
+    try {
+      for (const auto& damaged : store_.damaged(row.id)) {
+        alarm(damaged.what + ": it is set aside, and computed again where it is needed");
+        store_.set_aside(damaged.key, damaged.tag, damaged.what);
+        gone.keys.push_back(damaged.key);
+      }
+    } catch (const TryAgain&) {
+      throw;
+    } catch (const Error& error) {  // neither read nor set aside
+      alarm(error.what());
+      hopeless.emplace_back(row.id, error.what());
     }
   }
   step(std::move(gone));
+  for (const auto& [stage_id, why] : hopeless) {
+    const auto [sweep, stage] = live_stage(stage_id);
+    if (stage == nullptr || stage->phase == Phase::kEnded) continue;
+    if (stage->phase == Phase::kOpen) step(StageClosed{stage_id});
+    stop_stage(*sweep, *stage, why);
+  }
   open_again(id, [this](const auto& row) {
     const auto [sweep, stage] = live_stage(row.id);
     const bool given_back =

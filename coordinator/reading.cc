@@ -131,17 +131,29 @@ std::string Loop::unread_text(store::SweepId id) const {
   return "waits: " + found->second.why + " (tried again each minute)";
 }
 
-// The leases on disk that a stage wants which is about to open.
-std::vector<Restored::Attempt> Loop::awaited_of(StageId stage) {
-  std::vector<Restored::Attempt> attempts;
-  std::erase_if(awaited_, [&](auto& entry) {
-    const auto places = store_.places(entry.first);
-    const bool wants = std::any_of(places.begin(), places.end(),
-                                   [&](const auto& place) { return place.first == stage; });
-    if (wants) std::move(entry.second.begin(), entry.second.end(), std::back_inserter(attempts));
-    return wants;
-  });
-  return attempts;
+// The leases on disk that a stage wants which is about to open. One whose result would not count
+// here (the shard is done, or is computed under another tag) is another sweep's.
+std::vector<Restored::Attempt> Loop::awaited_of(const StageOpened& opens) {
+  const auto wants = [&](const std::pair<StageId, int64_t>& place, const std::string& tag) {
+    if (place.first != opens.stage ||
+        std::binary_search(opens.done.begin(), opens.done.end(), place.second))
+      return false;
+    const auto range = std::find_if(opens.ranges.begin(), opens.ranges.end(),
+                                    [&](const Range& one) { return place.second < one.end; });
+    return range != opens.ranges.end() && (range->tag == kAnyTag || range->tag == tag);
+  };
+  std::vector<Restored::Attempt> taken;
+  for (auto& [key, attempts] : awaited_) {
+    const auto places = store_.places(key);
+    std::erase_if(attempts, [&](const Restored::Attempt& attempt) {
+      const bool wanted = std::any_of(places.begin(), places.end(),
+                                      [&](const auto& place) { return wants(place, attempt.tag); });
+      if (wanted) taken.push_back(attempt);
+      return wanted;
+    });
+  }
+  std::erase_if(awaited_, [](const auto& entry) { return entry.second.empty(); });
+  return taken;
 }
 
 // Those that no unread sweep wants any more: the scheduler ends them.
@@ -161,6 +173,19 @@ void Loop::release_awaited() {
     return true;
   });
   if (!event.attempts.empty()) step(std::move(event));
+}
+
+// Whether a sweep that is not over has a place for the shard.
+bool Loop::may_be_wanted(const ShardKey& key) const {
+  for (const auto& [stage, index] : store_.places(key)) {
+    if (sweep_of_.contains(stage)) return true;
+    for (const auto& [id, unread] : unread_) {
+      for (const auto& row : store_.stages(id)) {
+        if (row.id == stage) return true;
+      }
+    }
+  }
+  return false;
 }
 
 // Attempts that end otherwise are awaited no more.

@@ -326,10 +326,11 @@ void Loop::open(LiveSweep& sweep, LiveStage& stage) {
                     .ranges = {},
                     .done = store_.done(stage.id),
                     .quarantined = {},
-                    .attempts = awaited_of(stage.id),
+                    .attempts = {},
                     .paused = sweep.paused};
   for (auto& range : store_.tag_ranges(stage.id))
     event.ranges.push_back({.first = range.first, .end = range.end, .tag = std::move(range.tag)});
+  event.attempts = awaited_of(event);
   RetryShards forgiven;
   for (const int64_t index : store_.quarantined(stage.id)) {
     if (std::binary_search(event.done.begin(), event.done.end(), index)) continue;

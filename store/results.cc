@@ -49,8 +49,11 @@ std::vector<AttemptRow> read_attempts(Statement& s) {
 
 void sync(const std::string& path, int flags) {
   const int fd = ::open(path.c_str(), flags | O_CLOEXEC);
-  if (fd < 0 || fsync(fd) != 0) fail_file(path);
+  if (fd < 0) fail_file(path);
+  const int error = fsync(fd) == 0 ? 0 : errno;
   ::close(fd);
+  errno = error;
+  if (error != 0) fail_file(path);
 }
 
 // Whole and on disk before the row that names it commits: written apart, synced, renamed, folder
@@ -64,7 +67,13 @@ void write_result_file(const std::string& directory, const Digest& hash, std::st
     std::ofstream out(temporary, std::ios::binary | std::ios::trunc);
     out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
     out.flush();
-    if (!out) fail_file(temporary);
+    if (!out) {
+      const int error = errno;
+      out.close();
+      unlink(temporary.c_str());  // what there was room for is free again
+      errno = error;
+      fail_file(temporary);
+    }
   }
   sync(temporary, O_RDONLY);
   if (rename(temporary.c_str(), path.c_str()) != 0) fail_file(path);

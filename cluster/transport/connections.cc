@@ -66,7 +66,7 @@ void Connections::disconnected(int fd) {
   const std::lock_guard lock(mutex_);
   const auto peer = peers_.find(fd);
   if (peer == peers_.end()) return;
-  fds_.erase(peer->second.route);
+  forget_route(peer->second.route, fd);
   peers_.erase(peer);
 }
 
@@ -88,13 +88,21 @@ void Connections::heard(const std::string& route, int fd) {
   Peer& peer = peers_[fd];
   peer.heard = true;
   if (peer.route == route) return;
+  forget_route(peer.route, fd);
   peer.route = route;
   fds_[route] = fd;
 }
 
+// The owner may hear what a connection said after it has ended and its descriptor is another's.
+void Connections::forget_route(const std::string& route, int fd) {
+  const auto known = fds_.find(route);
+  if (known != fds_.end() && known->second == fd) fds_.erase(known);
+}
+
 Connections::Peer* Connections::find(const std::string& route) {
   const auto fd = fds_.find(route);
-  return fd == fds_.end() ? nullptr : &peers_.at(fd->second);
+  const auto peer = fd == fds_.end() ? peers_.end() : peers_.find(fd->second);
+  return peer == peers_.end() ? nullptr : &peer->second;
 }
 
 void Connections::sent(const std::string& route, size_t bytes) {

@@ -48,6 +48,7 @@ class Connections {
     uint64_t taken = 0;
   };
   Peer* find(const std::string& route);
+  void forget_route(const std::string& route, int fd);
 
   const size_t max_packet_bytes_;
   const int max_fd_;

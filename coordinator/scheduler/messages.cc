@@ -145,7 +145,8 @@ bool Machine::adopt(WorkerState& worker, const Held& held) {
     return attempt.attempt == held.attempt && attempt.worker == worker.key &&
            given_up_unheard(attempt.outcome);
   });
-  if (own == ended.end()) return false;
+  // One of before attempts had tags: its result could not count.
+  if (own == ended.end() || own->tag.empty()) return false;
   const std::vector<Place> places = wanted_places(held.key);
   const bool fits = std::any_of(places.begin(), places.end(), [&](const Place& place) {
     const StageState& stage = *find_stage(place.stage);
