@@ -1,5 +1,4 @@
 """What the programs say to bad input: one clear sentence on stderr, a non-zero exit, and nothing recorded is lost."""
-import argparse
 import contextlib
 import json
 import os
@@ -11,7 +10,7 @@ import sys
 import tempfile
 import time
 
-from cluster import Cluster, Failure, expect, wait_until
+from cluster import Cluster, expect, run_cases, wait_until
 
 
 def refused(headcount, arguments, *words, status=None, timeout=60):
@@ -276,23 +275,5 @@ CASES = (wrong_flags, nobody_there, port_in_use, former_port_taken, two_coordina
          another_version, rubbish_on_the_port, unreadable_database, read_only_state, paths_of_a_clients_spec)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--headcount", required=True)
-    parser.add_argument("--only", help="one case by name")
-    options = parser.parse_args()
-    broken = 0
-    for case in CASES:
-        if options.only and case.__name__ != options.only:
-            continue
-        try:
-            case(options.headcount)
-            print(f"ok      {case.__name__}", flush=True)
-        except (Failure, subprocess.TimeoutExpired) as failure:
-            broken += 1
-            print(f"FAILED  {case.__name__}: {failure}", flush=True)
-    return 1 if broken else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_cases(CASES, __doc__))

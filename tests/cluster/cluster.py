@@ -2,6 +2,7 @@
 
 Every daemon's output goes to a file in the state directory; when a test fails, the folder is kept and named.
 """
+import argparse
 import contextlib
 import json
 import os
@@ -150,3 +151,22 @@ class Cluster:
             os.kill(process if isinstance(process, int) else process.pid, signal.SIGKILL)
         if not isinstance(process, int):
             process.wait()
+
+
+def run_cases(cases, about):
+    """A test program's main: each case with the path of --headcount, or the one named by --only. Its exit status."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--headcount", required=True)
+    parser.add_argument("--only", help="one case by name", choices=[case.__name__ for case in cases])
+    options = parser.parse_args()
+    broken = 0
+    for case in cases:
+        if options.only and case.__name__ != options.only:
+            continue
+        try:
+            case(options.headcount)
+            print(f"ok      {case.__name__}", flush=True)
+        except (Failure, OSError, subprocess.TimeoutExpired) as failure:
+            broken += 1
+            print(f"FAILED  {case.__name__}: {failure!r}", flush=True)
+    return 1 if broken else 0

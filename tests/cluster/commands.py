@@ -1,6 +1,5 @@
 """Every command once, against a real coordinator and worker: what is asked on a terminal, by scripts (--format json) and
 after the coordinator has gone."""
-import argparse
 import hashlib
 import json
 import os
@@ -10,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from cluster import Cluster, Failure, expect, wait_until
+from cluster import Cluster, expect, run_cases, wait_until
 from identity import LONG, attempts, spec
 
 
@@ -149,23 +148,5 @@ def keys_for_other_machines(headcount):
 CASES = (orders, ends_of_workers, tables_and_files, keys_for_other_machines)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--headcount", required=True)
-    parser.add_argument("--only", help="one case by name")
-    options = parser.parse_args()
-    broken = 0
-    for case in CASES:
-        if options.only and case.__name__ != options.only:
-            continue
-        try:
-            case(options.headcount)
-            print(f"ok      {case.__name__}", flush=True)
-        except (Failure, subprocess.TimeoutExpired) as failure:
-            broken += 1
-            print(f"FAILED  {case.__name__}: {failure}", flush=True)
-    return 1 if broken else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_cases(CASES, __doc__))

@@ -1,5 +1,4 @@
 """What strangers on the port, and holders of a key, can do to a cluster of real programs: nothing that others feel."""
-import argparse
 import json
 import os
 import signal
@@ -7,7 +6,7 @@ import socket
 import sys
 import time
 
-from cluster import Cluster, Failure, expect, wait_until
+from cluster import Cluster, expect, run_cases, wait_until
 
 
 def loopback(address):
@@ -119,23 +118,5 @@ def strangers_at_the_coordinators_port(headcount):
 CASES = (idle_connections_at_the_file_limit, strangers_at_the_coordinators_port)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--headcount", required=True)
-    parser.add_argument("--only", help="one case by name")
-    options = parser.parse_args()
-    broken = 0
-    for case in CASES:
-        if options.only and case.__name__ != options.only:
-            continue
-        try:
-            case(options.headcount)
-            print(f"ok      {case.__name__}", flush=True)
-        except (Failure, OSError) as failure:
-            broken += 1
-            print(f"FAILED  {case.__name__}: {failure}", flush=True)
-    return 1 if broken else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_cases(CASES, __doc__))

@@ -1,13 +1,12 @@
 """What is stored, with real programs: a flipped bit, a copy that is restored, a key whose results are taken back, another
 program's lock."""
-import argparse
 import json
 import os
 import sqlite3
 import sys
 import time
 
-from cluster import Cluster, Failure, expect
+from cluster import Cluster, expect, run_cases
 from identity import spec
 
 FLIP = "UPDATE result SET data = CAST(substr(data, 1, length(data) - 1) || x'7f' AS BLOB) WHERE rowid = 2"
@@ -102,19 +101,5 @@ def lock(headcount):
         expect(cluster.ask("coordinator", "info")["waits"] == "", "it still waits")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--headcount", required=True)
-    arguments = parser.parse_args()
-    try:
-        for law in (check_and_backup, set_aside, lock):
-            law(arguments.headcount)
-            print(f"{law.__name__}: ok")
-    except Failure as failure:
-        print(failure, file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_cases((check_and_backup, set_aside, lock), __doc__))

@@ -1,7 +1,6 @@
 """Daemons as a supervisor sees them: a worker whose disk is full waits, says so, and goes on when there is room; exit
 statuses say whether another start is worth it (75) or not; systemd is told how it goes; what a worker keeps is for its
 user alone. The units of cluster/systemd are verified where systemd-analyze is there."""
-import argparse
 import contextlib
 import errno
 import hashlib
@@ -16,7 +15,7 @@ import sys
 import tempfile
 import threading
 
-from cluster import Cluster, Failure, children, expect, wait_until
+from cluster import Cluster, children, expect, run_cases, wait_until
 from identity import LONG, check_books, recorded
 
 UNITS = os.path.join(os.path.dirname(__file__), "../../cluster/systemd")
@@ -193,27 +192,14 @@ def units(headcount):
         print(f"{len(files)} units are as systemd wants them")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--headcount", required=True)
-    options = parser.parse_args()
-    parts = [tells_systemd, foreign_journal]
-    if os.geteuid() == 0:
-        parts += [waits_for_room, statuses]
-    else:
+def cases():
+    if os.geteuid() != 0:
         print("skipped: a small disk can be mounted by root only")
-    if shutil.which("systemd-analyze"):
-        parts.append(units)
-    else:
+    if not shutil.which("systemd-analyze"):
         print("skipped: no systemd-analyze")
-    try:
-        for part in parts:
-            part(options.headcount)
-    except (Failure, subprocess.TimeoutExpired, socket.timeout) as failure:
-        print(f"FAILED: {failure!r}", file=sys.stderr)
-        return 1
-    return 0
+    return ([tells_systemd, foreign_journal] + ([waits_for_room, statuses] if os.geteuid() == 0 else []) +
+            ([units] if shutil.which("systemd-analyze") else []))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_cases(cases(), __doc__))
