@@ -4,7 +4,7 @@ namespace headcount::coordinator {
 namespace {
 
 constexpr Millis kMinute = 60'000;
-constexpr int64_t kInAMinute = 20, kInAll = 500;
+constexpr int64_t kInAMinute = 20;
 
 }  // namespace
 
@@ -14,7 +14,7 @@ bool AlarmLimit::admits(const WorkerKey& worker, Millis now) {
     count.since = now;
     count.n = 0;
   }
-  const bool kept = ++count.n <= kInAMinute && count.n_kept < kInAll;
+  const bool kept = ++count.n <= kInAMinute && count.n_kept < in_all_;
   ++(kept ? count.n_kept : count.n_left_out);
   return kept;
 }

@@ -1,5 +1,5 @@
-// How many alarms one worker may cause: its key's holder could otherwise fill the disk with them,
-// and hide among them the one that matters. Pure.
+// How many alarms, or lines of the log, one worker may cause: its key's holder could otherwise fill
+// the disk with them, and hide among them the one that matters. Pure.
 #pragma once
 
 #include <map>
@@ -12,7 +12,8 @@ namespace headcount::coordinator {
 
 class AlarmLimit {
  public:
-  /// Whether another alarm about `worker` is kept: 20 a minute are, and 500 in all.
+  explicit AlarmLimit(int64_t in_all = 500) : in_all_(in_all) {}
+  /// Whether another alarm about `worker` is kept: 20 a minute are, and so many in all.
   bool admits(const WorkerKey& worker, Millis now);
   /// Of whom, and how many, were left out in minutes that are over; each told once.
   std::vector<std::pair<WorkerKey, int64_t>> left_out(Millis now);
@@ -23,6 +24,7 @@ class AlarmLimit {
     int64_t n = 0;     // in it
     int64_t n_kept = 0, n_left_out = 0;
   };
+  int64_t in_all_;
   std::map<WorkerKey, Count> counts_;
 };
 

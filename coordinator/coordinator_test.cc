@@ -264,6 +264,23 @@ TEST_F(CoordinatorTest, AClientThatNeverReadsCostsLittleMemoryAndOthersNothing) 
   EXPECT_GT(listed(), 400'000u);
 }
 
+TEST_F(CoordinatorTest, AWorkerThatSaysHelloWithoutEndLeavesTheLogToOthers) {
+  RawPeer hostile(key("hostile"));
+  for (uint64_t i = 1; i <= 2000; ++i)
+    hostile.say(
+        Hello{.version = kVersion, .incarnation = i, .host = "h", .runners = {}, .held = {}});
+  {
+    Worker honest(key("honest"));
+    wait_for(ask("bench.submit", {{"shards", int64_t{20}}}).at("id"), {"finished"});
+  }
+  std::ifstream log(state + "/coordinator.log");
+  int n_lines = 0;
+  for (std::string line; std::getline(log, line);)
+    n_lines += line.find("worker hostile says hello") != std::string::npos;
+  EXPECT_GE(n_lines, 20);
+  EXPECT_LE(n_lines, 60) << "twenty a minute";
+}
+
 TEST_F(CoordinatorTest, AWorkerThatCausesAlarmsWithoutEndFillsNeitherDiskNorMemory) {
   const auto size_of_state = [this] {
     uintmax_t bytes = 0;

@@ -213,7 +213,8 @@ void Loop::take(transport::Incoming incoming) {
     } else if (waits_.empty()) {
       if (std::holds_alternative<Hello>(message)) {
         store_.name_worker(incoming.peer, key.name);
-        log_.line("worker " + key.name + " says hello from " + std::get<Hello>(message).host);
+        if (line_limit_.admits(incoming.peer, now()))
+          log_.line("worker " + key.name + " says hello from " + std::get<Hello>(message).host);
       }
       take_worker_message(incoming, std::move(message));
     }
@@ -235,7 +236,7 @@ void Loop::take_worker_message(const transport::Incoming& incoming, Message mess
         may_be_wanted(done->key))
       return;
     defect = found.value_or("no sweep under way wants it");
-    if (!defect.empty())
+    if (!defect.empty() && line_limit_.admits(incoming.peer, now()))
       log_.line("a result of shard " + to_hex(done->key) + " was refused: " + defect);
   }
   step(WorkerMessage{.worker = incoming.peer,

@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <set>
@@ -212,6 +213,7 @@ class Loop {
   std::string key_trouble_;  // said in the log
   int64_t n_shut_out_ = 0;   // likewise
   AlarmLimit alarm_limit_;
+  AlarmLimit line_limit_{std::numeric_limits<int64_t>::max()};  // of lines about what they say
   std::string waits_;
   bool waited_ = false;  // since the last turn that recorded something
   Millis tried_at_ = 0;

@@ -2,6 +2,7 @@
 
 #include <malloc.h>
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <deque>
@@ -19,12 +20,16 @@ using Clock = std::chrono::steady_clock;
 
 constexpr auto kPatience = std::chrono::milliseconds(500);  // with the readers there are
 constexpr auto kFarewell = std::chrono::seconds(2);         // for readers to come back at the end
-constexpr size_t kMaxReaders = 8;
+constexpr size_t kMaxReaders = 8;                           // of those that get on
+constexpr size_t kMaxThreads = 256;
+constexpr auto kStuck = std::chrono::seconds(2);  // without a word: it may never come back
 
 /// A job in hand.
 struct Reading {
   uint64_t number = 0;
   Clock::time_point since = {};
+  Clock::time_point told = {};  // it was getting on
+  bool forgotten = false;
   std::string doing = {};
 };
 
@@ -58,12 +63,13 @@ struct Planner::Impl : std::enable_shared_from_this<Planner::Impl> {
       if (stopping) break;
       const PlanJob job = std::move(jobs.front());
       jobs.pop_front();
-      const auto at = in_hand.insert(in_hand.end(), {.number = job.number, .since = Clock::now()});
+      const auto at = in_hand.insert(
+          in_hand.end(), {.number = job.number, .since = Clock::now(), .told = Clock::now()});
       lock.unlock();
       PlanDone result = read(job, *at);
       lock.lock();
+      if (!at->forgotten) done.push_back(std::move(result));
       in_hand.erase(at);
-      done.push_back(std::move(result));
     }
     --n_readers;
     left.notify_all();
@@ -72,8 +78,9 @@ struct Planner::Impl : std::enable_shared_from_this<Planner::Impl> {
   PlanDone read(const PlanJob& job, Reading& reading) {
     const auto tell = [&](const std::string& doing) {
       const std::lock_guard lock(mutex);
-      if (stopping) throw Error("the coordinator stops");
+      if (stopping || reading.forgotten) throw Error("nobody wants it any more");
       reading.doing = doing;
+      reading.told = Clock::now();
     };
     PlanDone result;
     try {
@@ -114,13 +121,27 @@ void Planner::start(PlanJob job) {
 std::optional<PlanDone> Planner::take() {
   const std::lock_guard lock(impl_->mutex);
   const auto& in_hand = impl_->in_hand;
+  const auto n_stuck =
+      static_cast<size_t>(std::count_if(in_hand.begin(), in_hand.end(), [](const Reading& one) {
+        return Clock::now() - one.told > kStuck;
+      }));
   if (!impl_->jobs.empty() && in_hand.size() == impl_->n_readers &&
-      impl_->n_readers < kMaxReaders && Clock::now() - in_hand.back().since > kPatience)
+      impl_->n_readers < std::min(kMaxReaders + n_stuck, kMaxThreads) &&
+      Clock::now() - in_hand.back().since > kPatience)
     impl_->add_reader();
   if (impl_->done.empty()) return std::nullopt;
   PlanDone result = std::move(impl_->done.front());
   impl_->done.pop_front();
   return result;
+}
+
+void Planner::forget(uint64_t number) {
+  const std::lock_guard lock(impl_->mutex);
+  std::erase_if(impl_->jobs, [&](const PlanJob& job) { return job.number == number; });
+  std::erase_if(impl_->done, [&](const PlanDone& done) { return done.number == number; });
+  for (Reading& reading : impl_->in_hand) {
+    if (reading.number == number) reading.forgotten = true;
+  }
 }
 
 std::string Planner::doing(uint64_t number) const {

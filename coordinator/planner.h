@@ -43,6 +43,9 @@ class Planner {
   void start(PlanJob job);
   /// A finished job, or nothing. To be asked often: it is also when a further reader starts.
   std::optional<PlanDone> take();
+  /// The job is wanted no more: not begun where it waits, given up where it is read; never
+  /// answered.
+  void forget(uint64_t number);
   /// What becomes of a job: "reading model big: 4.1 of 16.0 GB", "3 others are read first" ...; ""
   /// where there is no such job.
   std::string doing(uint64_t number) const;

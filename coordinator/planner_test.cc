@@ -6,7 +6,9 @@
 
 #include <chrono>
 #include <future>
+#include <mutex>
 #include <thread>
+#include <vector>
 
 namespace headcount::coordinator {
 namespace {
@@ -42,6 +44,43 @@ TEST(Planner, AReaderThatNeverReturnsHoldsUpNoOther) {
   EXPECT_EQ(planner.doing(4), "");
   EXPECT_FALSE(planner.stop()) << "it does not wait for the dead ones";
   mount_is_back.set_value();
+}
+
+TEST(Planner, ManyReadersThatNeverReturnHoldUpNoOtherEither) {
+  std::promise<void> mount_is_back;
+  const std::shared_future<void> back = mount_is_back.get_future().share();
+  Planner planner([back](const PlanJob& job, const experiments::Tell&) {
+    if (job.file == "dead") back.wait();
+    return PlanDone();
+  });
+  for (uint64_t i = 1; i <= 12; ++i) planner.start({.number = i, .file = "dead"});
+  planner.start({.number = 13, .file = "fine"});
+  EXPECT_EQ(wait_for_one(planner).number, 13u);
+  mount_is_back.set_value();
+}
+
+TEST(Planner, WhatIsForgottenIsGivenUpNotBegunAndNotAnswered) {
+  std::mutex mutex;
+  std::vector<uint64_t> begun;
+  Planner planner([&](const PlanJob& job, const experiments::Tell& tell) -> PlanDone {
+    {
+      const std::lock_guard lock(mutex);
+      begun.push_back(job.number);
+    }
+    while (job.number == 1) {
+      tell("model big");
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    return {};
+  });
+  for (uint64_t i = 1; i <= 3; ++i) planner.start({.number = i});
+  while (planner.doing(1).find("model big") == std::string::npos)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  planner.forget(2);
+  planner.forget(1);
+  EXPECT_EQ(wait_for_one(planner).number, 3u);
+  EXPECT_TRUE(planner.stop());
+  EXPECT_EQ(begun, (std::vector<uint64_t>{1, 3}));
 }
 
 TEST(Planner, SaysWhatItReadsAndGivesUpAtTheEnd) {

@@ -75,7 +75,7 @@ void Loop::start(Submission submission) {
 void Loop::take_planned() {
   while (auto done = planner_.take()) {
     const auto taken = submissions_.extract(done->number);
-    if (taken.empty()) continue;  // its sweep was cancelled meanwhile
+    if (taken.empty()) continue;  // it was forgotten just now
     const Submission& submission = taken.mapped();
     if (submission.resumes != 0) {
       resumed(submission.resumes, std::move(*done));

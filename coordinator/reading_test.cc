@@ -20,7 +20,8 @@ class ReadingTest : public CoordinatorTest {
   ~ReadingTest() override { fs::remove(rows); }
 
   /// A sweep of the rows in that file, for runners of one tag.
-  std::string of_rows(const std::string& tag) const {
+  std::string of_rows(const std::string& tag) const { return of(rows, tag); }
+  static std::string of(const fs::path& rows, const std::string& tag) {
     return "name = \"rows\"\nseed = 1\n[models.tiny]\npath = \"masked\"\nnumerics = \"" + tag +
            "\"\n[datasets.rows]\ntask = \"tokens\"\npath = \"" + rows.string() +
            "\"\n[[stage]]\nname = \"importance\"\nkind = \"head_importance\"\n"
@@ -90,6 +91,7 @@ class Busy {
     speak([this] { return acknowledged_ || revoked_; });
     return acknowledged_;
   }
+  bool was_revoked() const { return revoked_; }
   ShardKey held() const { return grant_->key; }
 
  private:
@@ -146,6 +148,40 @@ TEST_F(ReadingTest, WhatASweepHasLentStandsUntilItIsReadAgain) {
   const auto attempts = store::Store::open_read_only(state).attempts(worker.held());
   ASSERT_EQ(attempts.size(), 1u);
   EXPECT_EQ(attempts[0].outcome, "done");
+}
+
+TEST_F(ReadingTest, WhatAnUnreadSweepHasLentIsNotTakenByAnotherOfItsShardsUnderAnotherTag) {
+  const int64_t away = submit(of_rows("T"));
+  Busy worker(key("node-1"));
+  worker.take_one();
+  const fs::path copy = fs::path(files().root()) / "copy.jsonl";
+  fs::copy_file(rows, copy, fs::copy_options::overwrite_existing);
+  const int64_t other = submit(of(copy, "U"));
+  end(SIGKILL);
+  fs::rename(rows, rows.string() + ".away");
+  start();
+  until([&] { return explained(away).find("waits: ") != std::string::npos; });
+  {
+    Worker able(key("node-2"), {}, kVersion, 0, "U");
+    wait_for(other, {"finished"});
+  }
+  EXPECT_FALSE(worker.is_revoked_within(1000));
+  fs::rename(rows.string() + ".away", rows);
+  until([&] { return explained(away).find("waits: ") == std::string::npos; });
+  EXPECT_TRUE(worker.finish());
+  fs::remove(copy);
+}
+
+TEST_F(ReadingTest, AResultOfASweepThatIsOverIsNotKeptByItsWorkerForEver) {
+  const int64_t id = submit(of_rows("T"));
+  Busy worker(key("node-1"));
+  worker.take_one();
+  end(SIGKILL);
+  std::ofstream(rows, std::ios::app) << "{\"ids\": [5, 6, 7], \"labels\": [2, 3, -100]}\n";
+  start();
+  wait_for(id, {"stopped"});
+  EXPECT_FALSE(worker.finish());
+  EXPECT_TRUE(worker.was_revoked());
 }
 
 /// A llama2.c model of so many megabytes of zeros that takes no room on the disk.

@@ -294,7 +294,10 @@ void Loop::cancel(store::SweepId id) {
   log_.line("sweep " + std::to_string(id) + " is cancelled");
   live_.erase(id);
   unread_.erase(id);
-  std::erase_if(submissions_, [id](const auto& one) { return one.second.resumes == id; });
+  std::erase_if(submissions_, [&](const auto& one) {
+    if (one.second.resumes == id) planner_.forget(one.first);
+    return one.second.resumes == id;
+  });
   release_awaited();
 }
 

@@ -42,6 +42,7 @@ void Loop::start_over() {
     }
   }
   for (const auto& [number, submission] : std::exchange(submissions_, {})) {
+    planner_.forget(number);
     if (!submission.route.empty()) waiting.emplace_back(submission.route, submission.request);
   }
   for (const auto& [route, number] : waiting) send(route, refusal_to(number, refusal));
