@@ -15,17 +15,23 @@ struct ResultPlace {
   int64_t shard = 0, tag = 0, number = 0;
 };
 
+/// What probe() asks for.
+constexpr int64_t kRoomBytes = 8 << 20;
+
 struct Store::Impl {
   std::string directory;  // empty: in memory
   int lock_fd = -1;
   std::unique_ptr<Connection> connection;
   bool in_transaction = false;
   int64_t n_commits = 0;
-  int wal_pages = 0;  // as of the last commit
+  int wal_pages = 0;                // as of the last commit
+  int64_t result_bytes = 0;         // of this transaction
+  int64_t room_bytes = kRoomBytes;  // what the next one may need: more, once a larger one failed
   std::chrono::steady_clock::time_point truncated_at{};
   // Text to row id. Rows of these tables are never removed, and ids learnt in a transaction that
   // failed are forgotten.
   std::unordered_map<std::string, int64_t> tags, workers;
+  std::unordered_map<ShardKey, int64_t> shards;  // those met last, kShardsKnown at most
 
   ~Impl();
   Use prepared(std::string_view sql) { return connection->prepared(sql); }
@@ -34,6 +40,7 @@ struct Store::Impl {
   int64_t tag_id(const std::string& tag);        // of a tag, adding it
   int64_t worker_id(const std::string& worker);  // likewise
   int64_t shard_id(const ShardKey& key);         // 0: unknown
+  void know(const ShardKey& key, int64_t shard);
   void move_aside(const ResultPlace& place, const std::string& why);
   /// "", or one sentence: the rows behind the views are not those of the stage's table.
   std::string rows_differ(StageId stage, const Table& table);
@@ -60,5 +67,8 @@ std::string iso_time(int64_t ms);
 
 /// Results larger than this lie beside the database.
 constexpr size_t kInDatabaseBytes = 4 << 20;
+
+/// A shard is asked for five times from its grant to its result: about 5 MB spare four searches.
+constexpr size_t kShardsKnown = 1 << 16;
 
 }  // namespace headcount::store

@@ -149,7 +149,6 @@ CREATE TABLE aside (
   id INTEGER PRIMARY KEY, shard INTEGER NOT NULL REFERENCES shard, tag INTEGER NOT NULL REFERENCES tag, hash BLOB NOT NULL,
   worker INTEGER NOT NULL REFERENCES worker, device TEXT NOT NULL, seconds REAL NOT NULL, attempt INTEGER NOT NULL,
   at_ms INTEGER NOT NULL, data BLOB, why TEXT NOT NULL, aside_ms INTEGER NOT NULL);
-CREATE INDEX result_by_worker ON result (worker);
 ALTER TABLE stage ADD COLUMN n_withdrawn INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE stage_table ADD COLUMN hash BLOB;
 UPDATE stage_table SET hash = sha256(data);

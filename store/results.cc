@@ -136,22 +136,20 @@ void Store::end_attempt(const AttemptRow& ended) {
   impl_
       ->writing(
           "UPDATE attempt SET outcome = ?, message = ?, device = ?, seconds = ?, suspect = ? WHERE "
-          "shard = (SELECT id FROM shard WHERE key = ?) AND attempt = ?")
+          "shard = ? AND attempt = ?")
       ->bind_text(ended.outcome)
       .bind_text(ended.message)
       .bind_text(ended.device)
       .bind(ended.seconds)
       .bind(static_cast<int64_t>(ended.suspect))
-      .bind_blob(as_bytes(ended.key))
+      .bind(impl_->shard_id(ended.key))
       .bind(ended.attempt)
       .run();
 }
 
 int64_t Store::last_attempt(const ShardKey& key) const {
-  auto s = impl_->prepared(
-      "SELECT coalesce(max(attempt), 0) FROM attempt WHERE shard = (SELECT id FROM shard WHERE key "
-      "= ?)");
-  s->bind_blob(as_bytes(key)).step();
+  auto s = impl_->prepared("SELECT coalesce(max(attempt), 0) FROM attempt WHERE shard = ?");
+  s->bind(impl_->shard_id(key)).step();
   return s->integer(0);
 }
 
@@ -159,9 +157,8 @@ std::vector<int64_t> Store::attempts(const ShardKey& key, const std::string& wor
                                      const std::string& tag) const {
   auto s = impl_->prepared(
       "SELECT a.attempt FROM attempt a JOIN worker w ON w.id = a.worker JOIN tag ON tag.id = a.tag "
-      "WHERE a.shard = (SELECT id FROM shard WHERE key = ?) AND w.public_key = ? AND tag.text = ? "
-      "ORDER BY a.attempt");
-  s->bind_blob(as_bytes(key)).bind_text(worker).bind_text(tag);
+      "WHERE a.shard = ? AND w.public_key = ? AND tag.text = ? ORDER BY a.attempt");
+  s->bind(impl_->shard_id(key)).bind_text(worker).bind_text(tag);
   std::vector<int64_t> numbers;
   while (s->step()) numbers.push_back(s->integer(0));
   return numbers;
@@ -174,20 +171,17 @@ std::vector<AttemptRow> Store::open_attempts() const {
 }
 
 std::vector<AttemptRow> Store::attempts(const ShardKey& key) const {
-  auto s =
-      impl_->prepared(std::string(kAttemptColumns) +
-                      " WHERE a.shard = (SELECT id FROM shard WHERE key = ?) ORDER BY a.attempt");
-  s->bind_blob(as_bytes(key));
+  auto s = impl_->prepared(std::string(kAttemptColumns) + " WHERE a.shard = ? ORDER BY a.attempt");
+  s->bind(impl_->shard_id(key));
   return read_attempts(*s);
 }
 
 std::vector<AttemptRow> Store::ended_attempts(const ShardKey& key) const {
   auto s = impl_->prepared(
       std::string(kAttemptColumns) +
-      " WHERE a.shard = (SELECT id FROM shard WHERE key = ?) AND a.outcome <> 'granted' AND "
-      "a.attempt > coalesce("
-      "(SELECT f.attempt FROM forgiven f WHERE f.shard = a.shard), 0) ORDER BY a.attempt");
-  s->bind_blob(as_bytes(key));
+      " WHERE a.shard = ? AND a.outcome <> 'granted' AND a.attempt > coalesce((SELECT f.attempt "
+      "FROM forgiven f WHERE f.shard = a.shard), 0) ORDER BY a.attempt");
+  s->bind(impl_->shard_id(key));
   return read_attempts(*s);
 }
 
@@ -196,6 +190,7 @@ Recorded Store::record(const ResultRow& row, std::string_view encoded_result) {
   const int64_t worker = impl_->worker_id(row.worker);
   const int64_t shard = impl_->shard_id(row.key);
   HC_CHECK(shard != 0);
+  impl_->result_bytes += static_cast<int64_t>(encoded_result.size());
   const bool beside = encoded_result.size() > kInDatabaseBytes && !impl_->directory.empty();
   {
     auto known = impl_->prepared(
@@ -246,20 +241,19 @@ std::string damage_text(const ShardKey& key, const std::string& tag, const std::
 namespace {
 // The result under a tag, or under "any" the first recorded one.
 constexpr const char* kOfTag =
-    " FROM result r JOIN tag ON tag.id = r.tag WHERE r.shard = (SELECT id FROM shard WHERE key = "
-    "?1) AND (tag.text = ?2 OR (?2 = 'any' AND "
-    "r.number = 0))";
+    " FROM result r JOIN tag ON tag.id = r.tag WHERE r.shard = ?1 AND (tag.text = ?2 OR (?2 = "
+    "'any' AND r.number = 0))";
 }  // namespace
 
 std::optional<Digest> Store::recorded(const ShardKey& key, const std::string& tag) const {
   auto s = impl_->prepared(std::string("SELECT r.hash") + kOfTag);
-  if (!s->bind_blob(as_bytes(key)).bind_text(tag).step()) return std::nullopt;
+  if (!s->bind(impl_->shard_id(key)).bind_text(tag).step()) return std::nullopt;
   return digest_from_bytes(s->blob(0));
 }
 
 std::optional<Result> Store::result(const ShardKey& key, const std::string& tag) const {
   auto s = impl_->prepared(std::string("SELECT r.hash, r.data") + kOfTag);
-  if (!s->bind_blob(as_bytes(key)).bind_text(tag).step()) return std::nullopt;
+  if (!s->bind(impl_->shard_id(key)).bind_text(tag).step()) return std::nullopt;
   const StoredBytes stored = stored_bytes(impl_->directory, *s, 0, 1);
   if (!stored.damage.empty()) throw Damaged(damage_text(key, tag, stored.damage));
   return decode_result(stored.bytes);
@@ -274,9 +268,9 @@ int64_t Store::n_results() const {
 void Store::quarantine(const ShardKey& key, const std::string& evidence) {
   impl_
       ->writing(
-          "INSERT INTO quarantine VALUES ((SELECT id FROM shard WHERE key = ?), ?, ?) ON CONFLICT "
-          "DO UPDATE SET evidence = excluded.evidence")
-      ->bind_blob(as_bytes(key))
+          "INSERT INTO quarantine VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET evidence = "
+          "excluded.evidence")
+      ->bind(impl_->shard_id(key))
       .bind_text(evidence)
       .bind(now_ms())
       .run();

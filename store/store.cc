@@ -23,7 +23,6 @@ namespace {
 
 constexpr int kOpeningMs = 5000;  // for a reader that recovers the log after a crash
 constexpr int kBusyMs = 200;      // a writer waits no longer for a lock: it has others to serve
-constexpr off_t kRoomBytes = 8 << 20;
 constexpr int kCheckpointPages = 4000;  // 16 MiB of log: move it into the database
 constexpr int kTruncatePages =
     16000;  // 64 MiB: also cut the file, which needs a moment without readers
@@ -176,6 +175,7 @@ void Store::transaction(const std::function<void()>& body) {
   HC_CHECK(!impl_->in_transaction);
   impl_->prepared("BEGIN IMMEDIATE")->run();
   impl_->in_transaction = true;
+  impl_->result_bytes = 0;
   const int changes_before = sqlite3_total_changes(impl_->connection->raw());
   try {
     body();
@@ -187,6 +187,8 @@ void Store::transaction(const std::function<void()>& body) {
     impl_->in_transaction = false;
     impl_->tags.clear();
     impl_->workers.clear();
+    impl_->shards.clear();
+    impl_->room_bytes = std::max(impl_->room_bytes, 2 * impl_->result_bytes);
     // SQLite has rolled back by itself after some errors; a failing ROLLBACK must not hide the
     // first error.
     if (sqlite3_get_autocommit(impl_->connection->raw()) == 0)
@@ -194,6 +196,7 @@ void Store::transaction(const std::function<void()>& body) {
     throw;
   }
   impl_->in_transaction = false;
+  if (impl_->result_bytes > 0) impl_->room_bytes = kRoomBytes;
   if (sqlite3_total_changes(impl_->connection->raw()) != changes_before) ++impl_->n_commits;
   impl_->after_commit();
 }
@@ -221,13 +224,13 @@ void Store::probe() {
   if (impl_->directory.empty()) return;
   const std::string path = impl_->directory + "/room";
   const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  const int failed = fd < 0 ? errno : posix_fallocate(fd, 0, kRoomBytes);
+  const int failed = fd < 0 ? errno : posix_fallocate(fd, 0, impl_->room_bytes);
   if (fd >= 0) ::close(fd);
   unlink(path.c_str());
   if (failed != 0)
     throw TryAgain("the disk holding " + impl_->directory + " has no room (" +
                    std::strerror(failed) + "); everything recorded so far is intact: free " +
-                   std::to_string(kRoomBytes >> 20) + " MB or more");
+                   std::to_string(impl_->room_bytes >> 20) + " MB or more");
 }
 
 void Store::checkpoint() {

@@ -129,6 +129,30 @@ TEST_F(StoreTest, AReadOnlyDirectoryIsNamed) {
   EXPECT_EQ(status, 0);
 }
 
+TEST_F(StoreTest, RoomIsAskedForAsMuchAsWhatFailedNeeds) {
+  const bool mounted =
+      getuid() == 0 && mount("none", directory.c_str(), "tmpfs", 0, "size=64m") == 0;
+  if (!mounted) GTEST_SKIP() << "needs root and the right to mount a small tmpfs";
+  {
+    Store store = Store::open(directory);
+    plan(store, 1);
+    const std::string ballast = directory + "/ballast";
+    std::ofstream(ballast) << std::string(45 << 20, 'x');
+    EXPECT_EQ(message_of([&] { store.probe(); }), "no error");
+    const std::string bytes =
+        encode(Result{{NamedArray{"value", {3 << 20}, std::vector<double>(3 << 20, 1.0)}}});
+    const auto record = [&] { store.transaction([&] { store.record(row_of(0, bytes), bytes); }); };
+    EXPECT_THAT(message_of(record), HasSubstr("everything recorded so far is intact"));
+    EXPECT_THAT(message_of([&] { store.probe(); }), HasSubstr("free 48 MB or more"));
+    std::filesystem::remove(ballast);
+    EXPECT_EQ(message_of([&] { store.probe(); }), "no error");
+    EXPECT_EQ(message_of(record), "no error");
+    std::ofstream(ballast) << std::string(20 << 20, 'x');
+    EXPECT_EQ(message_of([&] { store.probe(); }), "no error");
+  }
+  umount(directory.c_str());
+}
+
 TEST_F(StoreTest, AFullDiskIsASentenceAndLosesNothing) {
   std::string home = directory;
   const bool mounted =

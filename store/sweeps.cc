@@ -200,8 +200,16 @@ std::vector<std::string> Store::workers_named(const std::string& name) const {
 }
 
 int64_t Store::Impl::shard_id(const ShardKey& key) {
+  if (const auto found = shards.find(key); found != shards.end()) return found->second;
   auto statement = prepared("SELECT id FROM shard WHERE key = ?");
-  return statement->bind_blob(as_bytes(key)).step() ? statement->integer(0) : 0;
+  if (!statement->bind_blob(as_bytes(key)).step()) return 0;
+  know(key, statement->integer(0));
+  return statement->integer(0);
+}
+
+void Store::Impl::know(const ShardKey& key, int64_t shard) {
+  if (shards.size() == kShardsKnown) shards.clear();
+  shards[key] = shard;
 }
 
 void Store::add_shards(StageId stage, int64_t first, const std::vector<ShardKey>& keys,
@@ -236,21 +244,22 @@ int64_t Store::n_planned(StageId stage) const {
 
 ShardKey Store::shard_key(StageId stage, int64_t index) const {
   auto s = impl_->prepared(
-      "SELECT shard.key FROM stage_shard s JOIN shard ON shard.id = s.shard WHERE s.stage = ? AND "
-      "s.number = ?");
+      "SELECT shard.key, shard.id FROM stage_shard s JOIN shard ON shard.id = s.shard WHERE "
+      "s.stage = ? AND s.number = ?");
   if (!s->bind(stage).bind(index).step()) {
     throw Error("stage " + std::to_string(stage) + " has no shard " + std::to_string(index) +
                 " in the database");
   }
-  return digest_from_bytes(s->blob(0));
+  const ShardKey key = digest_from_bytes(s->blob(0));
+  impl_->know(key, s->integer(1));
+  return key;
 }
 
 std::vector<std::pair<StageId, int64_t>> Store::places(const ShardKey& key) const {
   std::vector<std::pair<StageId, int64_t>> rows;
   auto s = impl_->prepared(
-      "SELECT stage, number FROM stage_shard WHERE shard = (SELECT id FROM shard WHERE key = ?) "
-      "ORDER BY stage, number");
-  s->bind_blob(as_bytes(key));
+      "SELECT stage, number FROM stage_shard WHERE shard = ? ORDER BY stage, number");
+  s->bind(impl_->shard_id(key));
   while (s->step()) rows.emplace_back(s->integer(0), s->integer(1));
   return rows;
 }
