@@ -192,7 +192,7 @@ Client::Link Client::link() {
 }
 
 std::string ask(Client& client, const std::string& address, const std::string& verb,
-                const Fields& fields, int64_t timeout_ms) {
+                const Fields& fields, int64_t timeout_ms, const std::function<void()>& meanwhile) {
   static std::atomic<uint64_t> numbers{0};
   const uint64_t number = ++numbers;
   const auto start = Clock::now();
@@ -224,6 +224,7 @@ std::string ask(Client& client, const std::string& address, const std::string& v
                                 : "the coordinator at " + address + " did not answer within " +
                                       std::to_string(timeout_ms / 1000) + " s");
     }
+    if (meanwhile) meanwhile();
     client.wait(std::min<int64_t>(left, 200));
   }
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -58,8 +59,9 @@ class Client {
 
 /// A command's one question. Throws Error: no coordinator answers at ADDRESS within timeout, the
 /// key is refused, or reply.error itself where the coordinator answers no. Returns the reply's JSON
-/// text.
+/// text. `meanwhile` is called some times a second until then.
 std::string ask(Client& client, const std::string& address, const std::string& verb,
-                const Fields& fields, int64_t timeout_ms);
+                const Fields& fields, int64_t timeout_ms,
+                const std::function<void()>& meanwhile = {});
 
 }  // namespace headcount::transport

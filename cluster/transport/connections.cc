@@ -77,9 +77,13 @@ void Connections::look() {
     if (!counts) continue;
     if (std::exchange(peer.heard, false)) {
       peer.received = counts->received;
-    } else if (counts->received - peer.received > max_packet_bytes_) {
-      shutdown(fd, SHUT_RDWR);
+      peer.over_at.reset();
+      continue;
     }
+    const uint64_t unended = counts->received - peer.received;
+    if (unended <= max_packet_bytes_) continue;
+    if (!peer.over_at) peer.over_at = n_emptied_;
+    if (n_emptied_ > *peer.over_at || unended > 4 * max_packet_bytes_) shutdown(fd, SHUT_RDWR);
   }
 }
 

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <unordered_map>
 
@@ -27,8 +28,11 @@ class Connections {
   /// too many files are open is shut out.
   void accepted(int fd);
   void disconnected(int fd);
-  /// Several times a second: shuts who sends a message that never ends.
+  /// Several times a second: shuts who sends a message that never ends. Several that ended may lie
+  /// unread while the owner is busy: beyond four times the limit they do not.
   void look();
+  /// The owner has read all that had arrived.
+  void emptied() { ++n_emptied_; }
 
   /// A whole message of `route` has arrived over `fd`.
   void heard(const std::string& route, int fd);
@@ -41,10 +45,11 @@ class Connections {
 
  private:
   struct Peer {
-    std::string route;      // empty: not heard yet
-    bool heard = false;     // since the last look
-    uint64_t received = 0;  // the kernel's count when a message ended last
-    uint64_t sent = 0;      // since the kernel's count of what was taken stood at `taken`
+    std::string route;                // empty: not heard yet
+    bool heard = false;               // since the last look
+    uint64_t received = 0;            // the kernel's count when a message ended last
+    std::optional<uint64_t> over_at;  // n_emptied_ when it was first seen beyond the limit
+    uint64_t sent = 0;                // since the kernel's count of what was taken stood at `taken`
     uint64_t taken = 0;
   };
   Peer* find(const std::string& route);
@@ -53,6 +58,7 @@ class Connections {
   const size_t max_packet_bytes_;
   const int max_fd_;
   std::atomic<int64_t> n_shut_out_ = 0;
+  std::atomic<uint64_t> n_emptied_ = 0;
   std::mutex mutex_;
   std::map<int, Peer> peers_;                 // by descriptor
   std::unordered_map<std::string, int> fds_;  // by route

@@ -183,7 +183,10 @@ void Server::wait(int64_t timeout_ms, int other_fd) const {
 std::optional<Incoming> Server::receive() {
   for (;;) {
     zmq::message_t route;
-    if (!impl_->router.recv(route, zmq::recv_flags::dontwait)) return std::nullopt;
+    if (!impl_->router.recv(route, zmq::recv_flags::dontwait)) {
+      impl_->connections.emptied();
+      return std::nullopt;
+    }
     Incoming incoming{.peer = {}, .route = route.to_string(), .packet = {}};
     int n_parts = 0;
     size_t size = 0;

@@ -1,6 +1,3 @@
-#include <arpa/inet.h>
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -11,48 +8,16 @@
 
 #include <chrono>
 #include <cstring>
-#include <filesystem>
 #include <fstream>
 #include <random>
 #include <thread>
 #include <zmq.hpp>
 
-#include "cluster/transport/client.h"
-#include "cluster/transport/keys.h"
 #include "cluster/transport/ports.h"
-#include "cluster/transport/server.h"
-#include "schemas/error.h"
+#include "cluster/transport/transport_fixture.h"
 
 namespace headcount::transport {
 namespace {
-
-namespace fs = std::filesystem;
-using testing::HasSubstr;
-
-std::string message_of(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
-sockaddr_in loopback(const std::string& address) {
-  sockaddr_in to{};
-  to.sin_family = AF_INET;
-  to.sin_port = htons(static_cast<uint16_t>(std::stoi(address.substr(address.rfind(':') + 1))));
-  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  return to;
-}
-
-/// A TCP connection to the server at `address`; nothing is said yet.
-int raw_connection(const std::string& address) {
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const sockaddr_in to = loopback(address);
-  EXPECT_EQ(connect(fd, reinterpret_cast<const sockaddr*>(&to), sizeof to), 0);
-  return fd;
-}
 
 /// A TCP socket that listens at `address`.
 int listen_on(const std::string& address) {
@@ -63,81 +28,6 @@ int listen_on(const std::string& address) {
   EXPECT_EQ(listen(fd, 8), 0);
   return fd;
 }
-
-/// So many files can be opened beyond those that are, as long as it lives.
-class FewFiles {
- public:
-  explicit FewFiles(rlim_t n) {
-    getrlimit(RLIMIT_NOFILE, &before_);
-    const int lowest = dup(0);
-    close(lowest);
-    const rlimit few{static_cast<rlim_t>(lowest) + n, before_.rlim_max};
-    setrlimit(RLIMIT_NOFILE, &few);
-  }
-  FewFiles(const FewFiles&) = delete;
-  ~FewFiles() { setrlimit(RLIMIT_NOFILE, &before_); }
-
- private:
-  rlimit before_{};
-};
-
-/// A state directory with a server on a free port of loopback.
-class TransportTest : public testing::Test {
- protected:
-  TransportTest() {
-    char name[] = "/tmp/headcount-transport-XXXXXX";
-    state = mkdtemp(name);
-    allowed = std::make_unique<AllowList>(state);
-    start("tcp://127.0.0.1:*");
-  }
-  ~TransportTest() override {
-    server.reset();
-    fs::remove_all(state);
-  }
-  void start(const std::string& address) {
-    server = std::make_unique<Server>(
-        ServerOptions{.address = address, .pair = coordinator_pair(state)}, *allowed);
-  }
-  KeyFile key(const std::string& name, Role role = Role::kWorker) {
-    return create_key(state, role, name, server->address());
-  }
-
-  std::optional<Incoming> next(int64_t timeout_ms = 5000) {
-    const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(timeout_ms);
-    while (std::chrono::steady_clock::now() < end) {
-      if (auto incoming = server->receive()) return incoming;
-      server->wait(20, -1);
-    }
-    return std::nullopt;
-  }
-  static bool send(Client& client, const std::vector<Message>& messages,
-                   int64_t timeout_ms = 5000) {
-    for (int64_t waited = 0; waited < timeout_ms; waited += 10) {
-      if (client.send(messages)) return true;
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    }
-    return false;
-  }
-  static std::vector<Message> receive(Client& client, int64_t timeout_ms = 5000) {
-    for (int64_t waited = 0; waited < timeout_ms; waited += 20) {
-      if (auto messages = client.receive()) return *messages;
-      client.link();
-      client.wait(20);
-    }
-    return {};
-  }
-  static std::string refusal(Client& client, int64_t timeout_ms = 5000) {
-    for (int64_t waited = 0; waited < timeout_ms; waited += 20) {
-      if (auto link = client.link(); !link.refusal.empty()) return link.refusal;
-      std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    }
-    return "";
-  }
-
-  std::string state;
-  std::unique_ptr<AllowList> allowed;
-  std::unique_ptr<Server> server;
-};
 
 TEST_F(TransportTest, APeerIsNamedByItsKey) {
   const KeyFile file = key("node-1");
@@ -350,96 +240,6 @@ TEST_F(TransportTest, AListThatCannotBeReadStaysAsItWas) {
     EXPECT_THAT(allowed->trouble(), HasSubstr("node-1"));
     EXPECT_TRUE(allowed->find(file.pair.public_key));
   }
-}
-
-TEST_F(TransportTest, NewcomersAreShutOutBeforeFilesRunOutAndWhoeverIsConnectedStays) {
-  const KeyFile file = key("node-1"), late = key("late");
-  server.reset();
-  const FewFiles few(100);
-  start(file.address);
-  Client client(file, {.reconnect_ms = 20});
-  ASSERT_TRUE(send(client, {Reintroduce{}}));
-  ASSERT_TRUE(next());
-  // Of another process, so that none of the files are ours.
-  const pid_t idle = fork();
-  if (idle == 0) {
-    const rlimit enough{200, 200};
-    setrlimit(RLIMIT_NOFILE, &enough);
-    for (int i = 0; i < 120; ++i) raw_connection(file.address);
-    pause();
-    _exit(0);
-  }
-  for (int i = 0; i < 500 && server->n_shut_out() == 0; ++i)
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  EXPECT_GT(server->n_shut_out(), 0);
-  for (int i = 0; i < 10; ++i) {
-    ASSERT_TRUE(send(client, {Reintroduce{}}));
-    ASSERT_TRUE(next());
-  }
-  EXPECT_EQ(client.link().n_connected, 1u);
-  kill(idle, SIGKILL);
-  waitpid(idle, nullptr, 0);
-  Client another(late, {.reconnect_ms = 20});
-  ASSERT_TRUE(send(another, {Reintroduce{}}, 20'000));
-  EXPECT_TRUE(next());
-}
-
-TEST_F(TransportTest, AMessageThatNeverEndsIsDroppedAtItsLimit) {
-  const std::string address = server->address();
-  server.reset();
-  server = std::make_unique<Server>(
-      ServerOptions{
-          .address = address, .pair = {}, .curve = false, .max_packet_bytes = size_t{8} << 20},
-      *allowed);
-  const int fd = raw_connection(address);
-  // ZMTP 3.0, mechanism NULL: greeting, READY of a DEALER, then parts that always say "more".
-  std::string said("\xff\0\0\0\0\0\0\0\1\x7f\3\0NULL", 16);
-  said.resize(64);
-  said += std::string("\4\x1c\5READY\xbSocket-Type\0\0\0\6DEALER", 30);
-  ASSERT_EQ(::send(fd, said.data(), said.size(), MSG_NOSIGNAL), std::ssize(said));
-  std::string part = std::string("\3\0\0\0\0\0\x10\0\0", 9) + std::string(1 << 20, 'x');
-  size_t taken = 0;
-  for (ssize_t n = 1; n > 0 && taken < size_t{1} << 30; taken += static_cast<size_t>(n)) {
-    n = ::send(fd, part.data(), part.size(), MSG_NOSIGNAL);
-    if (n < 0) break;
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
-  close(fd);
-  EXPECT_GT(taken, size_t{8} << 20);
-  EXPECT_LT(taken, size_t{512} << 20);
-  EXPECT_FALSE(next(100));
-}
-
-TEST_F(TransportTest, APeerThatDoesNotReadIsSentOnlySoMuch) {
-  const KeyFile file = key("node-1");
-  zmq::context_t context;
-  zmq::socket_t dealer(context, zmq::socket_type::dealer);
-  dealer.set(zmq::sockopt::linger, 0);
-  dealer.set(zmq::sockopt::rcvhwm, 1);
-  dealer.set(zmq::sockopt::curve_serverkey, file.coordinator_public);
-  dealer.set(zmq::sockopt::curve_publickey, file.pair.public_key);
-  dealer.set(zmq::sockopt::curve_secretkey, file.pair.secret_key);
-  dealer.connect(file.address);
-  dealer.send(zmq::buffer(encode({Reintroduce{}}).header), zmq::send_flags::none);
-  const auto incoming = next();
-  ASSERT_TRUE(incoming);
-  EXPECT_EQ(server->unread(incoming->route), 0u);
-  const Packet large = encode({Reply{1, true, "", std::string(8 << 20, 'x')}});
-  int n_sent = 0;
-  while (n_sent < 100 && server->send(incoming->route, large)) ++n_sent;
-  EXPECT_GE(n_sent, 8);
-  EXPECT_LT(n_sent, 20);
-  EXPECT_GT(server->unread(incoming->route), size_t{64} << 20);
-  for (int i = 0; i < n_sent; ++i) {
-    for (bool more = true; more; more = dealer.get(zmq::sockopt::rcvmore)) {
-      zmq::message_t part;
-      ASSERT_TRUE(dealer.recv(part));
-    }
-  }
-  for (int i = 0; i < 500 && server->unread(incoming->route) > 0; ++i)
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  EXPECT_EQ(server->unread(incoming->route), 0u);
-  EXPECT_TRUE(server->send(incoming->route, large));
 }
 
 TEST_F(TransportTest, AClientOutlivesWhateverAnswersInTheCoordinatorsPlace) {
