@@ -405,6 +405,40 @@ TEST_F(CoordinatorTest, AFullDiskIsWaitedFor) {
   umount(state.c_str());
 }
 
+TEST_F(CoordinatorTest, WhatHappenedBesideATurnThatCannotBeRecordedIsNotTakenBack) {
+  end(SIGTERM);
+  if (getuid() != 0 || mount("none", state.c_str(), "tmpfs", 0, "size=32m") != 0) {
+    GTEST_SKIP() << "needs root and the right to mount a small tmpfs";
+  }
+  start();
+  const auto file = transport::read_key_file(transport::admin_key_path(state));
+  key("laptop", transport::Role::kClient);
+  fill_disk(state + "/ballast");
+  {
+    transport::Client client(file, {.reconnect_ms = 50});
+    std::map<uint64_t, Reply> replies;
+    bool asked = false;
+    for (int i = 0; i < 1000 && replies.size() < 2; ++i) {
+      client.wait(20);
+      if (client.link().connected && !asked) {  // in one packet: one turn
+        asked = client.send({Request{1, "key.revoke", {{"name", std::string("laptop")}}},
+                             Request{2, "bench.submit", {{"shards", int64_t{100'000}}}}});
+      }
+      while (auto messages = client.receive()) {
+        for (const auto& message : *messages) {
+          if (const auto* reply = std::get_if<Reply>(&message)) replies[reply->number] = *reply;
+        }
+      }
+    }
+    EXPECT_TRUE(replies[1].ok) << replies[1].error;
+    EXPECT_FALSE(replies[2].ok) << "the turn was recorded";
+    EXPECT_THAT(replies[2].error, HasSubstr("ask again"));
+  }
+  EXPECT_EQ(ask("key.list").dump().find("laptop"), std::string::npos);
+  end(SIGKILL);
+  umount(state.c_str());
+}
+
 TEST_F(CoordinatorTest, NobodyElseMayReadTheStateDirectory) {
   const auto mode_of = [](const std::string& path) {
     struct stat found {};

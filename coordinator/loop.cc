@@ -313,9 +313,10 @@ void Loop::perform(std::vector<Action> actions) {
   }
 }
 
-void Loop::send(const std::string& route, Message message) {
+void Loop::send(const std::string& route, Message message, bool stands) {
   Outgoing& outgoing = outbox_[route];
   outgoing.bytes += size_of(message);
+  if (stands) outgoing.standing.insert(outgoing.messages.size());
   outgoing.messages.push_back(std::move(message));
 }
 

@@ -82,7 +82,8 @@ class Loop {
   std::optional<std::vector<ArrayPlan>> arrays_for(const ShardKey& key);
   void step(Event event);
   void perform(std::vector<Action> actions);
-  void send(const std::string& route, Message message);
+  /// `stands`: an answer that holds whether or not the turn can be recorded.
+  void send(const std::string& route, Message message, bool stands = false);
   /// How many went to workers heard in this turn.
   int64_t send_grants();
   void flush();
@@ -192,6 +193,7 @@ class Loop {
   std::vector<Action> grants_;
   struct Outgoing {
     std::vector<Message> messages;
+    std::set<size_t> standing;  // which of them
     size_t bytes = 0;
   };
   std::map<std::string, Outgoing> outbox_;  // by route

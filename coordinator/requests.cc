@@ -35,13 +35,18 @@ int64_t rss_bytes() {
   return resident * sysconf(_SC_PAGESIZE);
 }
 
-/// Whether the answer needs no write of the database.
-bool only_reads(const Request& request) {
-  static const std::set<std::string_view> kVerbs = {
-      "coordinator.info", "coordinator.stop", "sweep.list", "sweep.status", "sweep.explain",
-      "results",          "worker.list",      "key.list",   "key.create"};
-  return kVerbs.contains(request.verb) ||
+/// Whether it happens whatever becomes of the transaction.
+bool is_outside_store(const Request& request) {
+  return request.verb == "coordinator.stop" || request.verb == "key.create" ||
          (request.verb == "key.revoke" && !get_or<bool>(request.fields, "set_aside", false));
+}
+
+/// Whether the answer needs no write of the database.
+bool writes_nothing(const Request& request) {
+  static const std::set<std::string_view> kVerbs = {
+      "coordinator.info", "sweep.list",  "sweep.status", "sweep.explain",
+      "results",          "worker.list", "key.list"};
+  return kVerbs.contains(request.verb) || is_outside_store(request);
 }
 
 double cpu_seconds() {
@@ -91,10 +96,11 @@ void Loop::take_request(const transport::Incoming& incoming, Role role, const Re
       throw Error("\"" + request.verb + "\" needs an admin's key");
     if (outbox_[incoming.route].bytes + server_.unread(incoming.route) > kMaxUnread)
       throw Error("the answers before this one have not been read yet: ask again once they are");
-    if (!waits_.empty() && !only_reads(request))
+    if (!waits_.empty() && !writes_nothing(request))
       throw Error("nothing can be recorded now: " + waits_ + "; ask again");
     std::string json = answer(incoming, request);
-    if (!json.empty()) send(incoming.route, reply_to(request.number, std::move(json)));
+    if (!json.empty())
+      send(incoming.route, reply_to(request.number, std::move(json)), is_outside_store(request));
   } catch (const Error& error) {
     // Of a turn under way all is taken back, whatever was answered.
     if (waits_.empty() && dynamic_cast<const TryAgain*>(&error) != nullptr) throw;

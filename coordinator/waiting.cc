@@ -31,14 +31,19 @@ void Loop::wait_for_store(const std::string& why, bool stepped) {
 }
 
 // The scheduler has run ahead of the disk: as after a crash, all is made from the store again.
-// Clients whose requests were taken back are told.
+// Clients whose requests were taken back are told; what has happened outside the store is answered.
 void Loop::start_over() {
   const std::string refusal = "nothing can be recorded now: " + waits_ + "; ask again";
   std::vector<std::pair<std::string, uint64_t>> waiting;
-  for (const auto& [route, outgoing] : std::exchange(outbox_, {})) {
-    for (const auto& message : outgoing.messages) {
-      if (const auto* reply = std::get_if<Reply>(&message))
+  for (auto& [route, outgoing] : std::exchange(outbox_, {})) {
+    for (size_t i = 0; i < outgoing.messages.size(); ++i) {
+      const auto* reply = std::get_if<Reply>(&outgoing.messages[i]);
+      if (reply == nullptr) continue;
+      if (outgoing.standing.contains(i)) {
+        send(route, std::move(outgoing.messages[i]));
+      } else {
         waiting.emplace_back(route, reply->number);
+      }
     }
   }
   for (const auto& [number, submission] : std::exchange(submissions_, {})) {
