@@ -28,7 +28,7 @@
 #include "worker/agent/agent.h"
 #include "worker/devices.h"
 #include "worker/results.h"
-#include "worker/runner_process.h"
+#include "worker/runners.h"
 #include "worker/state_directory.h"
 
 namespace headcount::worker {
@@ -40,7 +40,6 @@ using Descriptor = asio::posix::stream_descriptor;
 constexpr auto kTick = std::chrono::milliseconds(100);
 constexpr size_t kPacketBytes = 1 << 20;   // a packet is closed beyond this
 constexpr int kPacketsPerTurn = 64;        // received before what they caused is done
-constexpr int kLastReads = 80;             // of an ended runner: more than the largest frame
 constexpr Millis kDiskRetry = 1'000;       // between looks at a disk that takes nothing
 constexpr Millis kSilenceWarning = 5'000;  // without a welcome: said once in the log
 constexpr Millis kRefusalPause = 60'000;   // between two log lines about refusals
@@ -70,27 +69,6 @@ std::string host_name() {
   return name;
 }
 
-std::string short_key(const ShardKey& key) { return to_hex(key).substr(0, 12); }
-
-/// A runner and what the loop waits for on its behalf.
-struct RunnerSlot {
-  RunnerCommand command;
-  std::unique_ptr<RunnerProcess> process;
-  std::unique_ptr<Descriptor> channel, output;
-  bool writing = false;  // waiting for room on the channel
-  uint64_t generation = 0;
-
-  void release() {
-    for (auto* descriptor : {&channel, &output}) {
-      if (*descriptor) (*descriptor)->release();  // the process owns the fd
-      descriptor->reset();
-    }
-    process.reset();
-    writing = false;
-    ++generation;
-  }
-};
-
 class Daemon {
  public:
   explicit Daemon(const WorkerOptions& options)
@@ -103,20 +81,18 @@ class Daemon {
         signals_(io_, SIGTERM, SIGINT),
         children_(io_, SIGCHLD),
         wire_(io_, ::dup(client_.fd())),
-        timer_(io_) {
-    if (!options_.runner_program.empty()) {
-      for (const std::string& device : options_.devices) {
-        const auto share = std::count(options_.devices.begin(), options_.devices.end(), device);
-        slots_.push_back({.command = {options_.runner_program, device, options_.threads,
-                                      static_cast<int>(share)},
-                          .process = nullptr,
-                          .channel = nullptr,
-                          .output = nullptr});
-      }
-    }
+        timer_(io_),
+        runners_(io_, options_, log_,
+                 {.feed = [this](Event event) { feed(std::move(event)); },
+                  .settle = [this] { pump(); },
+                  .cannot_go_on =
+                      [this](const std::string& why) {
+                        log_->error("{}", why);
+                        stop(1);
+                      }}) {
     log_->info(
         "worker {} of version {} starts, pid {}, {} runner(s), coordinator {}, {} result(s) kept",
-        options_.key.name, kVersion, ::getpid(), slots_.size(), options_.key.address,
+        options_.key.name, kVersion, ::getpid(), runners_.size(), options_.key.address,
         results_.journal().size());
     const Journal::Damage& damage = results_.journal().damage();
     if (damage.dropped_bytes > 0) {
@@ -131,7 +107,6 @@ class Daemon {
   }
 
   ~Daemon() {
-    for (RunnerSlot& slot : slots_) slot.release();
     std::error_code ignored;
     std::filesystem::remove(options_.state + "/worker.json", ignored);
   }
@@ -189,7 +164,7 @@ class Daemon {
   void watch_children() {
     children_.async_wait([this](const boost::system::error_code& error, int) {
       if (error) return;
-      for (size_t i = 0; i < slots_.size(); ++i) look_at_runner(i);
+      runners_.look();
       watch_children();
       pump();
     });
@@ -212,39 +187,6 @@ class Daemon {
     timer_.expires_after(kTick);
     timer_.async_wait([this](const boost::system::error_code& error) {
       if (!error) tick();
-    });
-  }
-
-  void watch_channel(size_t i) {
-    RunnerSlot& slot = slots_[i];
-    slot.channel->async_wait(Descriptor::wait_read, [this, i, generation = slot.generation](
-                                                        const boost::system::error_code& error) {
-      if (error || slots_[i].generation != generation) return;
-      const bool open = hear_runner(i);
-      if (open && slots_[i].generation == generation) watch_channel(i);
-      pump();
-    });
-  }
-
-  void watch_output(size_t i) {
-    RunnerSlot& slot = slots_[i];
-    slot.output->async_wait(Descriptor::wait_read, [this, i, generation = slot.generation](
-                                                       const boost::system::error_code& error) {
-      if (error || slots_[i].generation != generation) return;
-      if (slots_[i].process->read_output()) watch_output(i);
-    });
-  }
-
-  void watch_room(size_t i) {
-    RunnerSlot& slot = slots_[i];
-    if (slot.writing || !slot.process->wants_write()) return;
-    slot.writing = true;
-    slot.channel->async_wait(Descriptor::wait_write, [this, i, generation = slot.generation](
-                                                         const boost::system::error_code& error) {
-      if (error || slots_[i].generation != generation) return;
-      slots_[i].writing = false;
-      slots_[i].process->flush();
-      watch_room(i);
     });
   }
 
@@ -386,9 +328,9 @@ class Daemon {
                                 std::erase(forgotten, it.done.key);
                               },  // taken up again
                               [&](const Forget& forget) { forgotten.push_back(forget.key); },
-                              [&](const StartRunner& start) { start_runner(start.runner); },
-                              [&](const KillRunner& kill) { kill_runner(kill.runner); },
-                              [&](RunOn& run) { run_on(run); },
+                              [&](const StartRunner& start) { runners_.start(start.runner); },
+                              [&](const KillRunner& kill) { runners_.kill(kill.runner); },
+                              [&](RunOn& run) { runners_.run(run); },
                               [&](const Exit& exit) { exit_as_told(exit, messages); }},
                    action);
       }
@@ -415,93 +357,6 @@ class Daemon {
     io_.stop();
   }
 
-  // ---- runners
-
-  void start_runner(int i) {
-    RunnerSlot& slot = slots_.at(static_cast<size_t>(i));
-    slot.release();
-    try {
-      slot.process = std::make_unique<RunnerProcess>(slot.command);
-    } catch (const Error& error) {
-      feed(RunnerExited{i, Cause::kException, error.what()});
-      return;
-    }
-    log_->info("runner {} on {} started, pid {}", i, slot.command.device, slot.process->pid());
-    slot.channel = std::make_unique<Descriptor>(io_, slot.process->channel());
-    slot.output = std::make_unique<Descriptor>(io_, slot.process->output());
-    watch_channel(static_cast<size_t>(i));
-    watch_output(static_cast<size_t>(i));
-  }
-
-  void kill_runner(int i) {
-    RunnerSlot& slot = slots_.at(static_cast<size_t>(i));
-    if (!slot.process) return;
-    log_->info("runner {} is killed: its shard was revoked or stalled", i);
-    slot.process->kill();
-  }
-
-  void run_on(RunOn& run) {
-    RunnerSlot& slot = slots_.at(static_cast<size_t>(run.runner));
-    if (!slot.process) return;  // it has ended: RunnerExited is on its way
-    log_->debug("runner {} takes shard {}", run.runner, short_key(run.shard.key));
-    run.shard.model_path = mapped_model_path(options_.model_paths, run.shard.model_path);
-    slot.process->send(run.shard);
-    watch_room(static_cast<size_t>(run.runner));
-  }
-
-  /// False once the channel is at its end.
-  bool hear_runner(size_t i) {
-    RunnerSlot& slot = slots_[i];
-    if (!slot.process) return false;
-    for (RunnerMessage& message : slot.process->receive()) heard(static_cast<int>(i), message);
-    look_at_runner(i);
-    return slot.process != nullptr && !slot.process->channel_closed();
-  }
-
-  void heard(int i, RunnerMessage& message) {
-    std::visit(Overloaded{[&](RunnerReady& ready) { runner_is_ready(i, ready); },
-                          [&](RunShard&) {},  // ours to say, not a runner's
-                          [&](RunnerProgress& it) {
-                            feed(RunnerProgressed{i, it.key, it.progress});
-                          },
-                          [&](RunnerDone& it) {
-                            feed(RunnerFinished{i, it.key, it.seconds, std::move(it.result)});
-                          },
-                          [&](RunnerFailed& it) {
-                            log_->warn("shard {} failed: {}", short_key(it.key), it.message);
-                            feed(RunnerReported{i, it.key, it.cause, std::move(it.message)});
-                          }},
-               message);
-  }
-
-  void runner_is_ready(int i, RunnerReady& ready) {
-    if (ready.version != kVersion) {
-      log_->error("{} is of version {}, this program of {}: build both together",
-                  options_.runner_program, ready.version, kVersion);
-      stop(1);
-      return;
-    }
-    log_->info("runner {} on {} is ready: {}", i, ready.info.device, ready.info.tag);
-    feed(RunnerIsReady{i, std::move(ready.info)});
-  }
-
-  void look_at_runner(size_t i) {
-    RunnerSlot& slot = slots_[i];
-    if (!slot.process) return;
-    // What it said last counts, so that a result is not lost to a crash on the way out.
-    const auto end = slot.process->ended();
-    if (!end) {
-      if (slot.process->channel_closed()) slot.process->kill();
-      return;
-    }
-    for (int n = 0; n < kLastReads && !slot.process->channel_closed(); ++n) {
-      for (RunnerMessage& message : slot.process->receive()) heard(static_cast<int>(i), message);
-    }
-    log_->warn("{}", end->message);
-    slot.release();
-    feed(RunnerExited{static_cast<int>(i), end->cause, end->message});
-  }
-
   const WorkerOptions& options_;
   StateLock lock_;
   std::shared_ptr<spdlog::logger> log_;
@@ -512,7 +367,7 @@ class Daemon {
   asio::signal_set signals_, children_;
   Descriptor wire_;
   asio::steady_timer timer_;
-  std::vector<RunnerSlot> slots_;
+  Runners runners_;
   std::deque<Action> actions_;
   systemd::Service service_;
   std::string told_problem_;  // of the disk
@@ -526,15 +381,6 @@ class Daemon {
 };
 
 }  // namespace
-
-std::string mapped_model_path(const std::vector<std::pair<std::string, std::string>>& map,
-                              const std::string& path) {
-  const std::string last = path.substr(path.find_last_of("/:") + 1);
-  for (const auto& [name, folder] : map) {
-    if (name == path || name == last) return folder;
-  }
-  return path;
-}
 
 int worker_main(const WorkerOptions& options) {
   transport::raise_file_limit();

@@ -32,8 +32,4 @@ struct WorkerOptions {
 /// by another worker; TryAgain: its disk is full.
 int worker_main(const WorkerOptions& options);
 
-/// `path` as this worker finds it: the folder of the pair whose first is `path` or its last part.
-std::string mapped_model_path(const std::vector<std::pair<std::string, std::string>>& map,
-                              const std::string& path);
-
 }  // namespace headcount::worker

@@ -101,7 +101,9 @@ void Journal::read() {
       places_[kept.key] = {kept.place.offset, kept.place.size, next_number_++};
       live_bytes_ += kept.place.size;
     }
-    return;  // what is torn is written over
+    if (::ftruncate(fd_, static_cast<off_t>(end_)) != 0)
+      throw Error("cannot cut off what is torn of " + file_ + ": " + strerror(errno));
+    return;
   }
   std::string unreadable;
   for (const auto& range : content.unreadable) {
@@ -225,7 +227,6 @@ void Journal::write_anew(const std::vector<ShardDone>& results) {
     cannot_write(file_);
   }
   ::close(std::exchange(fd_, fd));
-  sync_directory_of(file_);
   end_ = bytes.size();
   live_bytes_ = 0;
   places_.clear();
@@ -233,6 +234,7 @@ void Journal::write_anew(const std::vector<ShardDone>& results) {
     places_[results[i].key] = written[i];
     live_bytes_ += written[i].size;
   }
+  sync_directory_of(file_);
 }
 
 }  // namespace headcount::worker

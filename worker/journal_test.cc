@@ -121,9 +121,11 @@ TEST(Journal, KeepsTheLatestOfOneShard) {
 TEST(Journal, DropsATornRecordAndGoesOn) {
   const std::string directory = fresh_directory("torn");
   const std::string file = directory + "/journal";
+  uintmax_t first = 0;
   {
     Journal journal(directory);
     journal.add({finished("a")});
+    first = std::filesystem::file_size(file);
     journal.add({finished("b")});
   }
   const auto whole = std::filesystem::file_size(file);
@@ -133,6 +135,7 @@ TEST(Journal, DropsATornRecordAndGoesOn) {
     EXPECT_THAT(torn.all(), ElementsAre(finished("a"))) << cut;
     EXPECT_GT(torn.damage().dropped_bytes, 0u);
     EXPECT_EQ(torn.damage().set_aside, "") << "half a result is none";
+    EXPECT_EQ(std::filesystem::file_size(file), first) << "the rest could be taken for damage";
     torn.add({finished("b")});
   }
   EXPECT_EQ(Journal(directory).size(), 2u);

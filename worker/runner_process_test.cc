@@ -11,7 +11,7 @@
 #include <fstream>
 #include <thread>
 
-#include "worker/daemon.h"
+#include "worker/runners.h"
 
 namespace headcount::worker {
 namespace {
