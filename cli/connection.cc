@@ -44,8 +44,9 @@ Connection Connection::need(const Common& common) {
               "--coordinator and --key");
 }
 
-std::string Connection::ask(const std::string& verb, const Fields& fields, int64_t timeout_ms) {
-  return transport::ask(impl_->client, impl_->address, verb, fields, timeout_ms);
+std::string Connection::ask(const std::string& verb, const Fields& fields, int64_t timeout_ms,
+                            const std::function<void()>& meanwhile) {
+  return transport::ask(impl_->client, impl_->address, verb, fields, timeout_ms, meanwhile);
 }
 
 const std::string& Connection::address() const { return impl_->address; }

@@ -1,6 +1,7 @@
 // How a command reaches its coordinator, or the database where none runs.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -26,7 +27,9 @@ class Connection {
   ~Connection();
 
   /// One question; returns the answer's JSON text. Throws Error with the coordinator's sentence.
-  std::string ask(const std::string& verb, const Fields& fields, int64_t timeout_ms = 15'000);
+  /// `meanwhile` is called some times a second until then.
+  std::string ask(const std::string& verb, const Fields& fields, int64_t timeout_ms = 15'000,
+                  const std::function<void()>& meanwhile = {});
   const std::string& address() const;
 
  private:

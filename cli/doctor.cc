@@ -126,7 +126,8 @@ void look_at_coordinator(const Common& common, std::vector<Finding>& findings) {
   findings.push_back({"coordinator", Verdict::kFine,
                       "runs at " + running->address + ", pid " + std::to_string(running->pid), ""});
   try {
-    const Json info = Json::parse(Connection::need(common).ask("coordinator.info", {}, 5'000));
+    Connection connection = Connection::need(common);
+    const Json info = Json::parse(connection.ask("coordinator.info", {}, 5'000));
     if (const std::string waits = info.value("waits", ""); !waits.empty()) {
       findings.push_back({"coordinator", Verdict::kBad, "nothing can be recorded: " + waits,
                           "it goes on by itself when that is mended"});
@@ -141,9 +142,21 @@ void look_at_coordinator(const Common& common, std::vector<Finding>& findings) {
                           grouped(n) + " new connections were shut: too many files are open",
                           "start it under a higher limit (ulimit -n)"});
     }
+    const Json workers = Json::parse(connection.ask("worker.list", {}, 5'000));
+    for (const Json& worker : workers.at("workers")) {
+      const std::string problem = worker.value("problem", "");
+      if (problem.empty()) continue;
+      findings.push_back({"worker", Verdict::kBad,
+                          worker.value("name", "") + " on " + worker.value("host", "") +
+                              " takes no shards: " + problem,
+                          "it goes on by itself when that is mended"});
+    }
   } catch (const Error& error) {
     findings.push_back(
         {"coordinator", Verdict::kBad, error.what(), "see " + common.state + "/coordinator.log"});
+  } catch (const Json::exception&) {
+    findings.push_back({"coordinator", Verdict::kBad, "its answer is not understood",
+                        "use the same version everywhere"});
   }
 }
 

@@ -173,6 +173,24 @@ std::string progress_summary(const std::string& status_json) {
   return text;
 }
 
+ReadingProgress::ReadingProgress(const Common& common, std::string file)
+    : common_(common), file_(std::move(file)) {}
+
+void ReadingProgress::look() {
+  if (common_.quiet() || Clock::now() - looked_at_ < kLineEvery) return;
+  looked_at_ = Clock::now();
+  try {
+    if (!connection_) connection_ = Connection::find(common_);
+    if (!connection_) return;
+    const Json info = parsed(connection_->ask("coordinator.info", {}, 1'000));
+    for (const Json& one : info.value("reading", Json::array())) {
+      if (one.value("file", "") == file_) std::cerr << one.value("doing", "") << std::endl;
+    }
+  } catch (const Error&) {
+    // Whoever waits for the answer to the submission hears of what is wrong there.
+  }
+}
+
 Waited watch_sweep(Connection& connection, const std::string& id, bool quiet, int64_t patience_ms,
                    const std::function<bool()>& stop_asked) {
   Screen screen(quiet);

@@ -2,7 +2,9 @@
 // its end.
 #pragma once
 
+#include <chrono>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,6 +24,20 @@ std::string progress_summary(const std::string& status_json);
 struct Waited {
   std::string state;
   std::string status_json;  // the last answer
+};
+
+/// What the coordinator still reads of a spec that was submitted as `file`: a line on stderr every
+/// few seconds; nothing when quiet.
+class ReadingProgress {
+ public:
+  ReadingProgress(const Common& common, std::string file);
+  void look();
+
+ private:
+  const Common& common_;
+  std::string file_;
+  std::optional<Connection> connection_;
+  std::chrono::steady_clock::time_point looked_at_ = std::chrono::steady_clock::now();
 };
 
 /// Shows progress on stderr until the sweep ends or `stop_asked` says so (checked some ten times a

@@ -96,7 +96,7 @@ int run(const Session& session, Options options) {
                         .worker_flags = worker_flags(options)});
   cluster.start_workers();
   Connection connection = cluster.connect();
-  const Submitted submitted = submit_spec(connection, text, options.spec, "", true);
+  const Submitted submitted = submit_spec(common, connection, text, options.spec, "", true);
   if (!common.quiet()) std::cerr << to_string(submitted) << "\n";
   const Waited waited = watch_sweep(connection, submitted.id, common.quiet(), 60'000, [&] {
     cluster.supervise();

@@ -266,7 +266,7 @@ int submit(const Session& session, const Options& options) {
   if (!parsed.problems.empty()) return report_problems(session.common, parsed.problems);
   Connection connection = Connection::need(session.common);
   const Submitted submitted =
-      submit_spec(connection, text, options.spec,
+      submit_spec(session.common, connection, text, options.spec,
                   options.root.empty() ? "" : fs::absolute(options.root).string(), false);
   if (!options.wait) {
     if (session.common.json()) {

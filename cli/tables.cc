@@ -48,13 +48,15 @@ bool is_about_the_spec(const std::string& sentence, const std::string& file) {
 
 }  // namespace
 
-Submitted submit_spec(Connection& connection, const std::string& text, const std::string& file,
-                      const std::string& root, bool go_on) {
+Submitted submit_spec(const Common& common, Connection& connection, const std::string& text,
+                      const std::string& file, const std::string& root, bool go_on) {
   Submitted submitted;
+  ReadingProgress progress(common, file);
   Fields fields = {{"text", text}, {"file", file}, {"continue", go_on}};
   if (!root.empty()) fields["root"] = root;
   try {
-    submitted.json = connection.ask("sweep.submit", fields, kSubmitTimeoutMs);
+    submitted.json =
+        connection.ask("sweep.submit", fields, kSubmitTimeoutMs, [&] { progress.look(); });
   } catch (const Error& error) {
     if (is_about_the_spec(error.what(), file)) throw BadInput(error.what());
     throw;

@@ -18,9 +18,10 @@ struct Submitted {
   std::string json;
 };
 /// Gives `text` to the coordinator. What it finds wrong with the spec is BadInput. `root` "": the
-/// coordinator's own; `go_on`: continue an unfinished sweep of the same digest.
-Submitted submit_spec(Connection& connection, const std::string& text, const std::string& file,
-                      const std::string& root, bool go_on);
+/// coordinator's own; `go_on`: continue an unfinished sweep of the same digest. While large files
+/// are read it says so on stderr.
+Submitted submit_spec(const Common& common, Connection& connection, const std::string& text,
+                      const std::string& file, const std::string& root, bool go_on);
 /// "sweep 3 \"addition-heads\": 120 shards, 40 of them on record already".
 std::string to_string(const Submitted& submitted);
 

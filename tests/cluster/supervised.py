@@ -78,6 +78,7 @@ def waits_for_room(headcount):
                 why = cluster.run("sweep", "explain", "last").stdout
                 expect("No space left on device" in why, f"explain does not say it: {why}")
                 expect("w0 waits: cannot write" in cluster.run("worker", "list").stdout, "worker list does not say it")
+                expect("w0 on" in cluster.run("doctor", check=False).stdout, "doctor does not say it")
                 wait_until(lambda: listed(cluster, "w0")["held"] == 0, 60, "what ran is finished")
                 expect(cluster.workers["w0"].poll() is None, f"the worker ended: {cluster.said('w0')}")
                 kept = len(recorded(cluster))
