@@ -3,17 +3,23 @@
 
 Writes a spec for each model, text, seed and path, lets `headcount plan` make its shards and `headcount-runner quadrature`
 integrate each row, mask and path by every rule and by composite Gauss-Legendre without economy. Needs the shared data
-(HEADCOUNT_SHARED, ../shared) for two of the models and says what it leaves out without them. About an hour on two cores.
+(HEADCOUNT_SHARED, ../shared) for two of the models and says what it leaves out without them. About an hour and a half on two cores.
+
+With --against, only what two builds' adaptive rules spend at tol 1e-3 is compared (minutes at --rows 16 --path-rows 2 --seeds 1).
 
 The table goes to stdout, the numbers to --output as JSON, progress to stderr. Each case is written when it is measured: the same
 command goes on from what --output holds.
 """
 import argparse
 import concurrent.futures
+import contextlib
 import json
+import math
 import os
 import pathlib
 import random
+import sqlite3
+import struct
 import subprocess
 import sys
 import tempfile
@@ -25,6 +31,8 @@ RULES = {
     "diagonal": ADAPTIVE + ["right:8", "trapezoid:8", "trapezoid:64", "gauss_legendre:48"],
     "stochastic_threshold": ADAPTIVE + ["right:8", "trapezoid:16"],
 }
+PATHS = 4  # of random thresholds, a row and mask
+STORY_WINDOW = {"diagonal": 28, "stochastic_threshold": 48}  # the shorter text has 1,882 tokens
 WINDOW, PROMPT = 32, 16  # tinydiff: characters of a row; it never masks the first 16
 
 
@@ -39,11 +47,12 @@ def tinydiff_rows(path, text, prob, n_rows):
                                    "labels": [x if i in masked else -100 for i, x in enumerate(ids)]}) + "\n")
 
 
-def spec_text(model, dataset, seed, path_mode, masks):
+def spec_text(model, dataset, seed, path_mode, masks, rule=()):
     lines = ['name = "quadrature"', f"seed = {seed}", "[models.m]", f'path = "{model}"', "[datasets.d]"]
     lines += [f"{key} = {json.dumps(value)}" for key, value in dataset.items()]
-    lines += ["[[stage]]", 'name = "s"', 'kind = "head_importance"', f'path_mode = "{path_mode}"', "path_samples = 4"]
+    lines += ["[[stage]]", 'name = "s"', 'kind = "head_importance"', f'path_mode = "{path_mode}"', f"path_samples = {PATHS}"]
     lines += [f"mask_probs = {MASK_PROBS}", "mask_samples = 1"] if masks else []
+    lines += rule
     return "\n".join(lines) + "\n"
 
 
@@ -53,7 +62,8 @@ def cases(options, folder):
     def add(model, case, path_mode, path, dataset, seed=1, masks=False):
         rows = options.rows if path_mode == "diagonal" else options.path_rows
         file = folder / f"{len(todo)}.toml"
-        file.write_text(spec_text(path, {**dataset, "rows": rows}, seed, path_mode, masks))
+        rule = ['quadrature = "adaptive"', "tol = 1e-3"] if options.against else []
+        file.write_text(spec_text(path, {**dataset, "rows": rows}, seed, path_mode, masks, rule))
         todo.append((model, case, path_mode, file))
     shared = pathlib.Path(options.shared).resolve() / "data"
     tiny, stories = shared / "weights/no_licence/tinydiff_student_1M", shared / "weights/stories260K"
@@ -69,7 +79,7 @@ def cases(options, folder):
         if stories.exists():
             for name in ("tinystories_sample", "wikitext-2_test"):
                 add("stories260K", name, path_mode, stories,
-                    {"task": "text", "path": str(shared / f"lm_text/{name}.txt"), "window": 48})
+                    {"task": "text", "path": str(shared / f"lm_text/{name}.txt"), "window": STORY_WINDOW[path_mode]})
         for model in ("addition", "addition-gqa"):
             for seed in range(1, (options.seeds if path_mode == "diagonal" else 1) + 1):
                 add(f"builtin:{model}", f"seed {seed}", path_mode, f"builtin:{model}",
@@ -87,6 +97,46 @@ def measure(options, case):
                           stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     print(f"{model}, {name}, {path_mode}", file=sys.stderr, flush=True)
     return {"model": model, "case": name, "path_mode": path_mode, **json.loads(done.stdout)}
+
+
+def array(result, name):
+    """The numbers of one array of a stored result (schemas/result.cc)."""
+    at = 8
+    while True:
+        size, = struct.unpack_from("<H", result, at)
+        found = result[at + 2:at + 2 + size].decode()
+        n_dims = result[at + 2 + size]
+        shape = struct.unpack_from(f"<{n_dims}q", result, at + 3 + size)
+        at += 3 + size + 8 * n_dims
+        if found == name:
+            return struct.unpack_from(f"<{math.prod(shape)}d", result, at)
+        at += 8 * math.prod(shape)
+
+
+def gradients_of(build, spec, n_paths):
+    """Mean gradients a row, mask and path of the spec's stage, by that build."""
+    with tempfile.TemporaryDirectory() as state:
+        subprocess.run([pathlib.Path(build) / "headcount", "run", spec, "--state", state, "--format", "quiet"],
+                       check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with contextlib.closing(sqlite3.connect(f"{state}/headcount.sqlite")) as store:
+            spent = [n for data, in store.execute("SELECT data FROM result") for n in array(data, "evaluations")]
+    return sum(spent) / len(spent) / n_paths
+
+
+def compare(options):
+    lines, results = ["| path | model | the other build | this one |", "|---|---|---|---|"], []
+    with tempfile.TemporaryDirectory() as folder:
+        for model, name, path_mode, spec in cases(options, pathlib.Path(folder)):
+            n_paths = PATHS if path_mode == "stochastic_threshold" else 1
+            other, this = (gradients_of(build, spec, n_paths) for build in (options.against, options.build))
+            results.append({"model": model, "case": name, "path_mode": path_mode, "other": other, "this": this})
+            lines.append(f"| {path_mode} | {model}, {name} | {other:.0f} | {this:.0f} |")
+            print(lines[-1], file=sys.stderr, flush=True)
+    ratio = sum(one["this"] for one in results) / sum(one["other"] for one in results)
+    if options.output:
+        answer = {**identity(options), "ratio": ratio, "results": results}
+        pathlib.Path(options.output).write_text(json.dumps(answer, indent=1) + "\n")
+    print("\n".join(lines) + f"\n\nSummed over the lines: a ratio of {ratio:.2f}.")
 
 
 def identity(options):
@@ -141,14 +191,17 @@ def main():
     parser.add_argument("--seeds", type=int, default=3, help="seeds of the built-in models on the diagonal")
     parser.add_argument("--jobs", type=int, default=2, help="specs measured at the same time, one core each")
     parser.add_argument("-o", "--output", help="a file for the numbers, as JSON")
+    parser.add_argument("--against", metavar="DIR", help="where another build's programs are")
     options = parser.parse_args()
+    if options.against:
+        return compare(options)
     seconds, results = measured_before(options)
     begin = time.monotonic() - seconds
     known = {(one["model"], one["case"], one["path_mode"]) for one in results}
     with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         todo = [case for case in cases(options, pathlib.Path(folder)) if case[:3] not in known]
-        for result in pool.map(lambda case: measure(options, case), todo):
-            results.append(result)
+        for done in concurrent.futures.as_completed([pool.submit(measure, options, case) for case in todo]):
+            results.append(done.result())
             write(options, round(time.monotonic() - begin), results)  # what is there is kept when stopped
     print(f"{round(time.monotonic() - begin)} s", file=sys.stderr)
     print(table(results))
