@@ -3,7 +3,7 @@
 
 Writes a spec for each model, text, seed and path, lets `headcount plan` make its shards and `headcount-runner quadrature`
 integrate each row, mask and path by every rule and by composite Gauss-Legendre without economy. Needs the shared data
-(HEADCOUNT_SHARED, ../shared) for two of the models and says what it leaves out without them. About an hour and a half on two cores.
+(HEADCOUNT_SHARED, ../shared) for two of the models and says what it leaves out without them. Took two and a half hours on two cores with other work.
 
 With --against, only what two builds' adaptive rules spend at tol 1e-3 is compared (minutes at --rows 16 --path-rows 2 --seeds 1).
 

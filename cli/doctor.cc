@@ -145,7 +145,7 @@ void look_at_coordinator(const Common& common, std::vector<Finding>& findings) {
     const Json workers = Json::parse(connection.ask("worker.list", {}, 5'000));
     for (const Json& worker : workers.at("workers")) {
       const std::string problem = worker.value("problem", "");
-      if (problem.empty()) continue;
+      if (problem.empty() || worker.value("state", "") != "waiting") continue;
       findings.push_back({"worker", Verdict::kBad,
                           worker.value("name", "") + " on " + worker.value("host", "") +
                               " takes no shards: " + problem,

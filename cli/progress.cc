@@ -182,7 +182,8 @@ void ReadingProgress::look() {
   try {
     if (!connection_) connection_ = Connection::find(common_);
     if (!connection_) return;
-    const Json info = parsed(connection_->ask("coordinator.info", {}, 1'000));
+    const Json info = Json::parse(connection_->ask("coordinator.info", {}, 1'000), nullptr, false);
+    if (!info.is_object()) return;
     for (const Json& one : info.value("reading", Json::array())) {
       if (one.value("file", "") == file_) std::cerr << one.value("doing", "") << std::endl;
     }

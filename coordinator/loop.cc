@@ -176,12 +176,16 @@ void Loop::look_at_peers() {
 }
 
 void Loop::count_alarms() {
-  for (const auto& [worker, n] : alarm_limit_.left_out(now())) {
-    const auto key = allowed_.find(worker);
-    const std::string said = std::to_string(n) + " more alarms about worker " +
-                             (key ? key->name : worker) + " are counted here only";
-    log_.line("alarm: " + said);
-  }
+  const auto name_of = [this](const WorkerKey& peer) {
+    const auto key = allowed_.find(peer);
+    return key ? key->name : peer;
+  };
+  for (const auto& [worker, n] : alarm_limit_.left_out(now()))
+    log_.line("alarm: " + std::to_string(n) + " more alarms about worker " + name_of(worker) +
+              " are counted here only");
+  for (const auto& [peer, n] : line_limit_.left_out(now()))
+    log_.line(std::to_string(n) + " more lines about what " + name_of(peer) +
+              " said are counted here only");
 }
 
 void Loop::take(transport::Incoming incoming) {
@@ -198,7 +202,8 @@ void Loop::take(transport::Incoming incoming) {
   try {
     messages = decode(incoming.packet.header, std::move(incoming.packet.frames));
   } catch (const Error& error) {
-    log_.line("from " + key.name + ": " + error.what());
+    if (line_limit_.admits(incoming.peer, now()))
+      log_.line("from " + key.name + ": " + error.what());
     send(incoming.route, Refused{error.what()});
     return;
   }

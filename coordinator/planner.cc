@@ -1,6 +1,8 @@
 #include "coordinator/planner.h"
 
 #include <malloc.h>
+#include <pthread.h>
+#include <time.h>
 
 #include <algorithm>
 #include <chrono>
@@ -8,6 +10,7 @@
 #include <deque>
 #include <list>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 #include "coordinator/view.h"
@@ -22,16 +25,28 @@ constexpr auto kPatience = std::chrono::milliseconds(500);  // with the readers 
 constexpr auto kFarewell = std::chrono::seconds(2);         // for readers to come back at the end
 constexpr size_t kMaxReaders = 8;                           // of those that get on
 constexpr size_t kMaxThreads = 256;
-constexpr auto kStuck = std::chrono::seconds(2);  // without a word: it may never come back
+constexpr auto kStuck = std::chrono::seconds(2);  // it neither computes nor says anything
 
 /// A job in hand.
 struct Reading {
   uint64_t number = 0;
   Clock::time_point since = {};
-  Clock::time_point told = {};  // it was getting on
+  Clock::time_point moved = {};  // it said something, or was seen to have computed
+  clockid_t cpu_clock = {};      // of its thread
+  int64_t cpu_ns = 0;
   bool forgotten = false;
   std::string doing = {};
 };
+
+/// Whether it may never come back: a dead mount takes no time of the processor, reading does.
+bool is_stuck(Reading& reading) {
+  timespec used{};
+  if (clock_gettime(reading.cpu_clock, &used) == 0) {
+    const int64_t ns = used.tv_sec * 1'000'000'000 + used.tv_nsec;
+    if (std::exchange(reading.cpu_ns, ns) != ns) reading.moved = Clock::now();
+  }
+  return Clock::now() - reading.moved > kStuck;
+}
 
 }  // namespace
 
@@ -50,10 +65,25 @@ PlanReader read_files() {
 struct Planner::Impl : std::enable_shared_from_this<Planner::Impl> {
   explicit Impl(PlanReader read_job) : reader(std::move(read_job)) {}
 
-  /// With `mutex` held.
+  /// With `mutex` held. Where no thread can be had the readers there are go on.
   void add_reader() {
-    ++n_readers;
-    std::thread([self = shared_from_this()] { self->work(); }).detach();
+    try {
+      std::thread([self = shared_from_this()] { self->work(); }).detach();
+      ++n_readers;
+    } catch (const std::system_error&) {
+      return;
+    }
+  }
+
+  /// With `mutex` held.
+  bool wants_reader() {
+    if (jobs.empty()) return false;
+    if (n_readers == 0) return true;
+    const auto n_stuck =
+        static_cast<size_t>(std::count_if(in_hand.begin(), in_hand.end(), is_stuck));
+    return in_hand.size() == n_readers &&
+           n_readers < std::min(kMaxReaders + n_stuck, kMaxThreads) &&
+           Clock::now() - in_hand.back().since > kPatience;
   }
 
   void work() {
@@ -64,7 +94,8 @@ struct Planner::Impl : std::enable_shared_from_this<Planner::Impl> {
       const PlanJob job = std::move(jobs.front());
       jobs.pop_front();
       const auto at = in_hand.insert(
-          in_hand.end(), {.number = job.number, .since = Clock::now(), .told = Clock::now()});
+          in_hand.end(), {.number = job.number, .since = Clock::now(), .moved = Clock::now()});
+      pthread_getcpuclockid(pthread_self(), &at->cpu_clock);
       lock.unlock();
       PlanDone result = read(job, *at);
       lock.lock();
@@ -80,7 +111,7 @@ struct Planner::Impl : std::enable_shared_from_this<Planner::Impl> {
       const std::lock_guard lock(mutex);
       if (stopping || reading.forgotten) throw Error("nobody wants it any more");
       reading.doing = doing;
-      reading.told = Clock::now();
+      reading.moved = Clock::now();
     };
     PlanDone result;
     try {
@@ -113,22 +144,14 @@ void Planner::start(PlanJob job) {
   {
     const std::lock_guard lock(impl_->mutex);
     impl_->jobs.push_back(std::move(job));
-    if (impl_->n_readers == 0) impl_->add_reader();
+    if (impl_->wants_reader()) impl_->add_reader();
   }
   impl_->wake.notify_one();
 }
 
 std::optional<PlanDone> Planner::take() {
   const std::lock_guard lock(impl_->mutex);
-  const auto& in_hand = impl_->in_hand;
-  const auto n_stuck =
-      static_cast<size_t>(std::count_if(in_hand.begin(), in_hand.end(), [](const Reading& one) {
-        return Clock::now() - one.told > kStuck;
-      }));
-  if (!impl_->jobs.empty() && in_hand.size() == impl_->n_readers &&
-      impl_->n_readers < std::min(kMaxReaders + n_stuck, kMaxThreads) &&
-      Clock::now() - in_hand.back().since > kPatience)
-    impl_->add_reader();
+  if (impl_->wants_reader()) impl_->add_reader();
   if (impl_->done.empty()) return std::nullopt;
   PlanDone result = std::move(impl_->done.front());
   impl_->done.pop_front();

@@ -106,5 +106,30 @@ TEST(Planner, MemoryThatDoesNotSufficeIsASentence) {
   EXPECT_THAT(done.error, HasSubstr("memory"));
 }
 
+TEST(Planner, NoMoreThanEightReadAtATimeHoweverSilently) {
+  std::atomic<int> n_reading = 0, most = 0;
+  std::atomic<bool> enough = false;
+  Planner planner([&](const PlanJob&, const experiments::Tell&) {
+    const int now = ++n_reading;
+    for (int seen = most; seen < now && !most.compare_exchange_weak(seen, now);) {
+    }
+    volatile double work = 1;
+    while (!enough) {  // as a parser: it computes and says nothing
+      for (int i = 0; i < 1000; ++i) work = work * 1.0000001;
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    --n_reading;
+    return PlanDone{};
+  });
+  for (uint64_t number = 1; number <= 12; ++number) planner.start({.number = number});
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(9);
+  while (std::chrono::steady_clock::now() < until) {
+    planner.take();
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  EXPECT_EQ(most, 8);
+  enough = true;
+}
+
 }  // namespace
 }  // namespace headcount::coordinator

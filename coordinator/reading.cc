@@ -74,9 +74,9 @@ void Loop::start(Submission submission) {
 
 void Loop::take_planned() {
   while (auto done = planner_.take()) {
-    const auto taken = submissions_.extract(done->number);
-    if (taken.empty()) continue;  // it was forgotten just now
-    const Submission& submission = taken.mapped();
+    const auto taken = submissions_.find(done->number);
+    if (taken == submissions_.end()) continue;     // it was forgotten just now
+    const Submission& submission = taken->second;  // there until all is done: start_over answers it
     if (submission.resumes != 0) {
       resumed(submission.resumes, std::move(*done));
     } else if (submission.results_of != 0) {
@@ -84,6 +84,7 @@ void Loop::take_planned() {
     } else {
       submitted(submission, std::move(*done));
     }
+    submissions_.erase(taken);
   }
   std::vector<store::SweepId> due;
   for (const auto& [id, unread] : unread_) {

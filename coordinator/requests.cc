@@ -102,9 +102,9 @@ void Loop::take_request(const transport::Incoming& incoming, Role role, const Re
     if (!json.empty())
       send(incoming.route, reply_to(request.number, std::move(json)), is_outside_store(request));
   } catch (const Error& error) {
+    send(incoming.route, refusal_to(request.number, error.what()));
     // Of a turn under way all is taken back, whatever was answered.
     if (waits_.empty() && dynamic_cast<const TryAgain*>(&error) != nullptr) throw;
-    send(incoming.route, refusal_to(request.number, error.what()));
   }
 }
 

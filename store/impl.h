@@ -25,7 +25,7 @@ struct Store::Impl {
   bool in_transaction = false;
   int64_t n_commits = 0;
   int wal_pages = 0;                // as of the last commit
-  int64_t result_bytes = 0;         // of this transaction
+  int64_t written_bytes = 0;        // by this transaction: twice where it goes through the log
   int64_t room_bytes = kRoomBytes;  // what the next one may need: more, once a larger one failed
   std::chrono::steady_clock::time_point truncated_at{};
   // Text to row id. Rows of these tables are never removed, and ids learnt in a transaction that
@@ -45,6 +45,7 @@ struct Store::Impl {
   /// "", or one sentence: the rows behind the views are not those of the stage's table.
   std::string rows_differ(StageId stage, const Table& table);
   void after_commit();
+  void ask_for_room();
 };
 
 /// What a row of `result` or `aside` holds, of the database or of the file beside it.

@@ -190,8 +190,8 @@ Recorded Store::record(const ResultRow& row, std::string_view encoded_result) {
   const int64_t worker = impl_->worker_id(row.worker);
   const int64_t shard = impl_->shard_id(row.key);
   HC_CHECK(shard != 0);
-  impl_->result_bytes += static_cast<int64_t>(encoded_result.size());
   const bool beside = encoded_result.size() > kInDatabaseBytes && !impl_->directory.empty();
+  impl_->written_bytes += static_cast<int64_t>(encoded_result.size()) * (beside ? 1 : 2);
   {
     auto known = impl_->prepared(
         "SELECT r.hash, w.public_key, w.name FROM result r JOIN worker w ON w.id = r.worker WHERE "

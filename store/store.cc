@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -175,7 +176,7 @@ void Store::transaction(const std::function<void()>& body) {
   HC_CHECK(!impl_->in_transaction);
   impl_->prepared("BEGIN IMMEDIATE")->run();
   impl_->in_transaction = true;
-  impl_->result_bytes = 0;
+  impl_->written_bytes = 0;
   const int changes_before = sqlite3_total_changes(impl_->connection->raw());
   try {
     body();
@@ -188,7 +189,7 @@ void Store::transaction(const std::function<void()>& body) {
     impl_->tags.clear();
     impl_->workers.clear();
     impl_->shards.clear();
-    impl_->room_bytes = std::max(impl_->room_bytes, 2 * impl_->result_bytes);
+    impl_->ask_for_room();
     // SQLite has rolled back by itself after some errors; a failing ROLLBACK must not hide the
     // first error.
     if (sqlite3_get_autocommit(impl_->connection->raw()) == 0)
@@ -196,7 +197,7 @@ void Store::transaction(const std::function<void()>& body) {
     throw;
   }
   impl_->in_transaction = false;
-  if (impl_->result_bytes > 0) impl_->room_bytes = kRoomBytes;
+  if (impl_->written_bytes > 0) impl_->room_bytes = kRoomBytes;
   if (sqlite3_total_changes(impl_->connection->raw()) != changes_before) ++impl_->n_commits;
   impl_->after_commit();
 }
@@ -217,6 +218,15 @@ void Store::Impl::after_commit() {
   sqlite3_busy_timeout(connection->raw(), kBusyMs);
 }
 
+// Of a transaction that failed, where the disk has no room for it.
+void Store::Impl::ask_for_room() {
+  struct statvfs disk {};
+  if (directory.empty() || statvfs(directory.c_str(), &disk) != 0) return;
+  const int64_t needed = kRoomBytes + written_bytes;
+  if (static_cast<int64_t>(disk.f_bavail * disk.f_frsize) < needed)
+    room_bytes = std::max(room_bytes, needed);
+}
+
 // Where a full disk let a short transaction through, the next one would fail again.
 void Store::probe() {
   impl_->prepared("BEGIN IMMEDIATE")->run();
@@ -224,9 +234,9 @@ void Store::probe() {
   if (impl_->directory.empty()) return;
   const std::string path = impl_->directory + "/room";
   const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  unlink(path.c_str());  // first: a kill leaves nothing behind
   const int failed = fd < 0 ? errno : posix_fallocate(fd, 0, impl_->room_bytes);
   if (fd >= 0) ::close(fd);
-  unlink(path.c_str());
   if (failed != 0)
     throw TryAgain("the disk holding " + impl_->directory + " has no room (" +
                    std::strerror(failed) + "); everything recorded so far is intact: free " +

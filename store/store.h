@@ -126,8 +126,8 @@ class Store {
   /// TryAgain, before `body` runs or after, where another program holds the write lock or the disk
   /// is full or does not write; the file stays sound.
   void transaction(const std::function<void()>& body);
-  /// Throws TryAgain where a transaction of some megabytes would not commit now, or one of twice
-  /// the results of the one that failed last.
+  /// Throws TryAgain where a transaction of some megabytes would not commit now, or one that
+  /// writes as much as the one that failed last.
   void probe();
   int64_t n_commits() const;  // that changed something, since it was opened
   /// Moves the write-ahead log into the database and cuts it where no reader stands in the way;

@@ -143,7 +143,7 @@ TEST_F(StoreTest, RoomIsAskedForAsMuchAsWhatFailedNeeds) {
         encode(Result{{NamedArray{"value", {3 << 20}, std::vector<double>(3 << 20, 1.0)}}});
     const auto record = [&] { store.transaction([&] { store.record(row_of(0, bytes), bytes); }); };
     EXPECT_THAT(message_of(record), HasSubstr("everything recorded so far is intact"));
-    EXPECT_THAT(message_of([&] { store.probe(); }), HasSubstr("free 48 MB or more"));
+    EXPECT_THAT(message_of([&] { store.probe(); }), HasSubstr("free 32 MB or more"));
     std::filesystem::remove(ballast);
     EXPECT_EQ(message_of([&] { store.probe(); }), "no error");
     EXPECT_EQ(message_of(record), "no error");

@@ -164,6 +164,7 @@ void Store::put_table(StageId stage, const Table& table) {
   put(w, table.warnings);
   w.integer(table.numerics_version);
   const Digest hash = sha256(w.out);
+  impl_->written_bytes += 4 * static_cast<int64_t>(w.out.size());  // as rows of the views too
   impl_
       ->writing(
           "INSERT INTO stage_table (stage, data, hash) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET "

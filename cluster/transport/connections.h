@@ -28,8 +28,9 @@ class Connections {
   /// too many files are open is shut out.
   void accepted(int fd);
   void disconnected(int fd);
-  /// Several times a second: shuts who sends a message that never ends. Several that ended may lie
-  /// unread while the owner is busy: beyond four times the limit they do not.
+  /// Several times a second: shuts who sends a message that never ends. Some that ended may lie
+  /// unread while the owner is busy, so that only beyond four times the limit it does not wait for
+  /// the owner to have read all.
   void look();
   /// The owner has read all that had arrived.
   void emptied() { ++n_emptied_; }

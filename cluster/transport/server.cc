@@ -15,6 +15,7 @@ namespace {
 constexpr int kMaxParts = 4096;
 constexpr size_t kMaxUnread = 64u << 20;  // bytes queued for a peer that does not read them
 constexpr int kHandshakeMs = 5000;        // a connection that has not shaken hands by then is shut
+constexpr int kUnread = 8;  // packets of a peer; what it says beyond waits on its own machine
 constexpr auto kLook = std::chrono::milliseconds(250);
 constexpr const char* kMonitorAddress = "inproc://connections";
 constexpr const char* kZapAddress = "inproc://zeromq.zap.01";  // where libzmq asks (RFC 27)
@@ -94,7 +95,7 @@ struct Server::Impl {
     router.set(zmq::sockopt::router_mandatory, true);
     router.set(zmq::sockopt::linger, 3000);  // the last reply of a busy machine still leaves
     router.set(zmq::sockopt::sndhwm, 20000);
-    router.set(zmq::sockopt::rcvhwm, 2000);
+    router.set(zmq::sockopt::rcvhwm, kUnread);
     router.set(zmq::sockopt::maxmsgsize, static_cast<int64_t>(kMaxFrameBytes));
     router.set(zmq::sockopt::heartbeat_ivl, 5000);
     router.set(zmq::sockopt::heartbeat_timeout, 20000);

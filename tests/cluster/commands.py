@@ -5,8 +5,10 @@ import json
 import os
 import socket
 import sqlite3
+import struct
 import subprocess
 import sys
+import tempfile
 import time
 
 from cluster import Cluster, expect, run_cases, wait_until
@@ -145,7 +147,27 @@ def keys_for_other_machines(headcount):
         cluster.run("coordinator", "stop")
 
 
-CASES = (orders, ends_of_workers, tables_and_files, keys_for_other_machines)
+def large_models(headcount):
+    """submit says what is read while it waits."""
+    d, vocab = 4096, 2_000_000
+    with Cluster(headcount) as cluster, tempfile.TemporaryDirectory() as folder:
+        os.mkdir(f"{folder}/large")
+        with open(f"{folder}/large/model.bin", "wb") as model:  # a llama2.c model of 33 GB of zeros, none of them on the disk
+            model.write(struct.pack("<7i", d, 4, 1, 1, 1, vocab, 2))
+            model.truncate(28 + 4 * (vocab * d + 2 * d + 4 * d * d + 3 * 4 * d + d + 2 * d))
+        with open(f"{folder}/large.toml", "w") as file:
+            file.write('name = "large"\nseed = 1\n[models.m]\npath = "large"\n[datasets.d]\ntask = "addition"\nrows = 4\n'
+                       '[[stage]]\nname = "s"\nkind = "head_importance"\n')
+        cluster.start_coordinator()
+        submit = cluster.spawn("submit", ["submit", f"{folder}/large.toml", "--root", folder, "--state", cluster.state])
+        wait_until(lambda: submit.poll() is not None or " of 33.0 GB" in cluster.said("submit"), 60, "submit says what is read")
+        expect(submit.poll() is None, f"submit ended: {cluster.said('submit')}")
+        submit.kill()
+        submit.wait()
+        cluster.run("coordinator", "stop")
+
+
+CASES = (orders, large_models, ends_of_workers, tables_and_files, keys_for_other_machines)
 
 
 if __name__ == "__main__":
