@@ -15,7 +15,7 @@ namespace {
 constexpr int kMaxParts = 4096;
 constexpr size_t kMaxUnread = 64u << 20;  // bytes queued for a peer that does not read them
 constexpr int kHandshakeMs = 5000;        // a connection that has not shaken hands by then is shut
-constexpr int kUnread = 8;  // packets of a peer; what it says beyond waits on its own machine
+constexpr int kUnread = 16;  // packets of a peer; what it says beyond waits on its own machine
 constexpr auto kLook = std::chrono::milliseconds(250);
 constexpr const char* kMonitorAddress = "inproc://connections";
 constexpr const char* kZapAddress = "inproc://zeromq.zap.01";  // where libzmq asks (RFC 27)
