@@ -10,7 +10,7 @@
 #include <iostream>
 #include <sstream>
 
-#include "cli/export.h"
+#include "schemas/new_file.h"
 
 namespace headcount::cli {
 

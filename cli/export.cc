@@ -3,10 +3,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <limits>
 
 #include "cli/export_formats.h"
@@ -208,22 +204,6 @@ std::string export_table(const Table& table, const std::map<std::string, std::st
   if (format == ExportFormat::kSafetensors) return safetensors(rows, provenance);
   const HeadScores scores = scores_by_prob(rows).at("");
   return npy_file(flat(scores.value), shape_of(scores));
-}
-
-void write_file(const std::string& path, std::string_view bytes) {
-  const std::string half = path + ".part";
-  std::ofstream out(half, std::ios::binary | std::ios::trunc);
-  out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-  out.close();
-  if (!out) {
-    const std::string reason = std::strerror(errno);
-    std::error_code ignored;
-    std::filesystem::remove(half, ignored);
-    throw Error("cannot write " + path + ": " + reason);
-  }
-  std::error_code error;
-  std::filesystem::rename(half, path, error);
-  if (error) throw Error("cannot write " + path + ": " + error.message());
 }
 
 }  // namespace headcount::cli

@@ -32,8 +32,4 @@ std::optional<ExportFormat> export_format_of(std::string_view name);
 std::string export_table(const Table& table, const std::map<std::string, std::string>& where,
                          const Fields& provenance, ExportFormat format);
 
-/// Writes beside `path` and renames, so that a failed export leaves nothing half. Throws Error
-/// naming the file.
-void write_file(const std::string& path, std::string_view bytes);
-
 }  // namespace headcount::cli

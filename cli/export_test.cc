@@ -13,6 +13,7 @@
 
 #include "cli/export_formats.h"
 #include "schemas/error.h"
+#include "schemas/new_file.h"
 
 namespace headcount::cli {
 namespace {
@@ -193,21 +194,6 @@ TEST(Export, OnlyHeadScoresBecomeTensors) {
   Table table = table_of_scores();
   table.kind = "evaluate";
   EXPECT_THROW(export_table(table, {{"ig_steps", "8"}}, {}, ExportFormat::kNpy), Error);
-}
-
-TEST_F(ExportFile, AFailedWriteNamesTheFileAndLeavesTheOldOne) {
-  try {
-    write_file(path("no/such/folder/scores.npy"), "bytes");
-    FAIL() << "wrote into a folder that is not there";
-  } catch (const Error& error) {
-    EXPECT_THAT(error.what(), HasSubstr("no/such/folder/scores.npy: No such file"));
-  }
-  write_file(path("scores.npy"), "old");
-  write_file(path("scores.npy"), "new");
-  std::stringstream text;
-  text << std::ifstream(path("scores.npy")).rdbuf();
-  EXPECT_EQ(text.str(), "new");
-  EXPECT_FALSE(std::filesystem::exists(path("scores.npy.part")));
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include "cli/tables.h"
 #include "cli/text.h"
 #include "coordinator/view.h"
+#include "schemas/new_file.h"
 #include "schemas/spec.h"
 
 namespace headcount::cli {

@@ -21,6 +21,7 @@
 #include "cluster/transport/ports.h"
 #include "coordinator/loop.h"
 #include "schemas/error.h"
+#include "schemas/new_file.h"
 #include "schemas/try_again.h"
 #include "schemas/version.h"
 #include "store/private_files.h"
@@ -115,17 +116,9 @@ transport::Server listen(const CoordinatorOptions& options, const store::Store& 
 
 void write_information(const CoordinatorOptions& options, const std::string& address,
                        const std::string& public_key) {
-  const std::string path = information_path(options.state), part = path + ".part";
   const nlohmann::ordered_json json = {
       {"pid", getpid()}, {"address", address}, {"public_key", public_key}, {"version", kVersion}};
-  {
-    std::ofstream out(part, std::ios::trunc);
-    out << json.dump() << "\n";
-    out.flush();
-    if (!out) throw Error(path + " cannot be written: " + std::strerror(errno));
-  }
-  if (rename(part.c_str(), path.c_str()) != 0)
-    throw Error(path + " cannot be written: " + std::strerror(errno));
+  write_file(information_path(options.state), json.dump() + "\n", Readers::kOwner);
 }
 
 /// False where a reader of files is left that does not come back.

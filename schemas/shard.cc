@@ -5,6 +5,7 @@
 
 #include "schemas/cbor.h"
 #include "schemas/error.h"
+#include "schemas/new_file.h"
 
 namespace headcount {
 namespace {
@@ -146,10 +147,7 @@ void write_shard_file(const std::string& path, const ShardFile& file) {
   }
   out.array(file.shards.size());
   for (const auto& shard : file.shards) out.bytes(encode(shard));
-  std::ofstream stream(path, std::ios::binary | std::ios::trunc);
-  stream << kFileMark << out.out;
-  stream.close();
-  if (!stream) throw Error("cannot write the shard file " + path);
+  write_file(path, std::string(kFileMark) + out.out);
 }
 
 ShardFile read_shard_file(const std::string& path) {

@@ -1,13 +1,9 @@
 // `headcount store`: whether everything is as it was recorded, and a copy of it in one file. Both
 // read while a coordinator writes, and hold no snapshot of the log for long but for the copy.
-#include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
 
 #include "schemas/error.h"
+#include "schemas/new_file.h"
 #include "store/impl.h"
 
 namespace headcount::store {
@@ -15,34 +11,6 @@ namespace {
 
 constexpr int64_t kSliceRows = 256;
 constexpr int kSlicePages = 2048;  // 8 MiB
-
-/// A file being written; gone unless `keep` was called.
-class PartFile {
- public:
-  explicit PartFile(std::string path) : path_(std::move(path)) {
-    const int fd = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0) throw Error(path_ + " cannot be written: " + std::strerror(errno));
-    ::close(fd);
-  }
-  PartFile(const PartFile&) = delete;
-  ~PartFile() {
-    if (!kept_) unlink(path_.c_str());
-  }
-  const std::string& path() const { return path_; }
-  /// On disk under its own name.
-  void keep(const std::string& file) {
-    const int fd = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
-    const bool synced = fd >= 0 && fsync(fd) == 0;
-    if (fd >= 0) ::close(fd);
-    if (!synced || rename(path_.c_str(), file.c_str()) != 0)
-      throw Error(file + " cannot be written: " + std::strerror(errno));
-    kept_ = true;
-  }
-
- private:
-  std::string path_;
-  bool kept_ = false;
-};
 
 // Everything, as of the moment it begins: pages that the coordinator changes meanwhile do not
 // matter.
@@ -113,9 +81,9 @@ void Store::backup(const std::string& file, const Progress& progress) const {
   struct stat found {};
   if (::stat(file.c_str(), &found) == 0)
     throw Error(file + " exists already: name a new file, nothing is overwritten");
-  PartFile part(file + ".part");
+  NewFile part(file, Readers::kOwner);
   {
-    Connection copy(part.path(), SQLITE_OPEN_READWRITE, part.path());
+    Connection copy(part.beside(), SQLITE_OPEN_READWRITE, part.beside());
     copy_pages(*impl_->connection, copy, progress);
     // One file: no log beside it, and the results that lie beside the database in it.
     copy.execute("PRAGMA journal_mode = DELETE");
@@ -137,7 +105,7 @@ void Store::backup(const std::string& file, const Progress& progress) const {
       copy.prepared("UPDATE result SET data = ? WHERE rowid = ?")->bind_blob(bytes).bind(row).run();
     }
   }
-  part.keep(file);
+  part.replace();
 }
 
 }  // namespace headcount::store

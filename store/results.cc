@@ -1,14 +1,11 @@
 // Attempts, results, quarantine, alarms.
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <cerrno>
 #include <cstring>
 #include <fstream>
 #include <sstream>
 
 #include "schemas/error.h"
+#include "schemas/new_file.h"
 #include "schemas/try_again.h"
 #include "store/impl.h"
 
@@ -38,47 +35,19 @@ std::vector<AttemptRow> read_attempts(Statement& s) {
   return rows;
 }
 
-[[noreturn]] void fail_file(const std::string& path) {
-  const std::string why = "writing " + path + " failed: " + std::strerror(errno) +
-                          "; everything recorded so far is intact";
-  for (const int may_pass : {ENOSPC, EDQUOT, EIO, EMFILE, ENFILE}) {
-    if (errno == may_pass) throw TryAgain(why);
-  }
-  throw Error(why);
-}
-
-void sync(const std::string& path, int flags) {
-  const int fd = ::open(path.c_str(), flags | O_CLOEXEC);
-  if (fd < 0) fail_file(path);
-  const int error = fsync(fd) == 0 ? 0 : errno;
-  ::close(fd);
-  errno = error;
-  if (error != 0) fail_file(path);
-}
-
-// Whole and on disk before the row that names it commits: written apart, synced, renamed, folder
-// synced.
+// Whole and on disk, and so is its folder, before the row that names it commits.
 void write_result_file(const std::string& directory, const Digest& hash, std::string_view bytes) {
+  constexpr const char* kIntact = "; everything recorded so far is intact";
   const std::string folder = directory + "/results";
-  if (mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) fail_file(folder);
-  const std::string path = result_path(directory, hash);
-  const std::string temporary = path + ".part";
-  {
-    std::ofstream out(temporary, std::ios::binary | std::ios::trunc);
-    out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-    out.flush();
-    if (!out) {
-      const int error = errno;
-      out.close();
-      unlink(temporary.c_str());  // what there was room for is free again
-      errno = error;
-      fail_file(temporary);
-    }
+  try {
+    make_private_folder(folder);
+    write_file(result_path(directory, hash), bytes, Readers::kOwner);
+    sync_folder_of(folder);
+  } catch (const TryAgain& error) {
+    throw TryAgain(error.what() + std::string(kIntact));
+  } catch (const Error& error) {
+    throw Error(error.what() + std::string(kIntact));
   }
-  sync(temporary, O_RDONLY);
-  if (rename(temporary.c_str(), path.c_str()) != 0) fail_file(path);
-  sync(folder, O_RDONLY | O_DIRECTORY);
-  sync(directory, O_RDONLY | O_DIRECTORY);
 }
 
 }  // namespace

@@ -23,6 +23,7 @@
 #include "cluster/transport/client.h"
 #include "cluster/transport/connections.h"
 #include "schemas/error.h"
+#include "schemas/new_file.h"
 #include "schemas/try_again.h"
 #include "schemas/version.h"
 #include "worker/agent/agent.h"
@@ -243,8 +244,18 @@ class Daemon {
     if (agent_.welcomed() && !welcomed_) {
       welcomed_ = warned_ = true;
       log_->info("welcomed by the coordinator");
-      std::ofstream(options_.state + "/worker.json")
-          << "{\"name\": \"" << options_.key.name << "\", \"pid\": " << ::getpid() << "}\n";
+      say_ready();
+    }
+  }
+
+  /// STATE/worker.json, for whoever waits for this worker; a full disk keeps no worker from working.
+  void say_ready() {
+    try {
+      write_file(options_.state + "/worker.json", "{\"name\": \"" + options_.key.name +
+                                                      "\", \"pid\": " + std::to_string(::getpid()) +
+                                                      "}\n");
+    } catch (const Error& error) {
+      log_->warn("{}", error.what());
     }
   }
 

@@ -1,10 +1,6 @@
 #include "worker/devices.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <sched.h>
-#include <string.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
@@ -14,7 +10,7 @@
 #include <string_view>
 
 #include "schemas/error.h"
-#include "schemas/try_again.h"
+#include "schemas/new_file.h"
 
 namespace headcount::worker {
 namespace {
@@ -79,17 +75,7 @@ uint64_t next_incarnation(const std::string& directory, uint64_t now_us) {
   uint64_t last = 0;
   std::ifstream(file) >> last;
   const uint64_t next = std::max(last + 1, now_us);
-  const std::string text = std::to_string(next) + "\n";
-  const std::string beside = file + ".new";
-  const int fd = ::open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  if (fd < 0) throw Error("cannot write " + beside + ": " + strerror(errno));
-  const bool written = ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
-                       ::fsync(fd) == 0;
-  const int error = errno;
-  ::close(fd);
-  if (!written || ::rename(beside.c_str(), file.c_str()) != 0) {
-    throw TryAgain("cannot write " + file + ": " + strerror(written ? errno : error));
-  }
+  write_file(file, std::to_string(next) + "\n", Readers::kOwner);
   return next;
 }
 

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "schemas/error.h"
+#include "schemas/new_file.h"
 #include "schemas/try_again.h"
 #include "worker/journal_format.h"
 
@@ -45,30 +46,6 @@ std::string read_at(int fd, uint64_t offset, uint64_t size, const std::string& f
   return bytes;
 }
 
-/// A file of its own, on disk when it returns.
-void write_file(const std::string& file, std::string_view bytes, int flags) {
-  const int fd = ::open(file.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | flags, 0600);
-  if (fd < 0) cannot_write(file);
-  try {
-    write_at(fd, 0, bytes, file);
-    if (::fsync(fd) != 0) cannot_write(file);
-  } catch (...) {
-    ::close(fd);
-    ::unlink(file.c_str());
-    throw;
-  }
-  ::close(fd);
-}
-
-/// What was made or renamed in it is on disk when it returns.
-void sync_directory_of(const std::string& file) {
-  const std::string directory = std::filesystem::path(file).parent_path();
-  const int fd = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  const bool synced = fd >= 0 && ::fsync(fd) == 0;
-  ::close(fd);
-  if (!synced) cannot_write(directory);
-}
-
 }  // namespace
 
 Journal::Journal(const std::string& directory, uint64_t compact_above_bytes)
@@ -79,7 +56,7 @@ Journal::Journal(const std::string& directory, uint64_t compact_above_bytes)
   fd_ = ::open(file_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (fd_ < 0) throw Error("cannot open " + file_ + ": " + strerror(errno));
   try {
-    sync_directory_of(file_);
+    sync_folder_of(file_);
     read();
   } catch (...) {
     ::close(fd_);
@@ -122,7 +99,7 @@ void Journal::set_aside(const std::string& bytes) {
   for (int n = 1;; ++n) {
     const std::string beside = file_ + ".unreadable-" + std::to_string(n);
     if (std::filesystem::exists(beside)) continue;
-    write_file(beside, bytes, O_EXCL);
+    write_file(beside, bytes, Readers::kOwner);
     damage_.unreadable_bytes = bytes.size();
     damage_.set_aside = beside;
     return;
@@ -211,20 +188,21 @@ std::vector<ShardDone> Journal::all() const {
 
 /// In a file beside, which then takes this one's name: until it has, nothing here has changed.
 void Journal::write_anew(const std::vector<ShardDone>& results) {
-  const std::string beside = file_ + ".new";
   std::string bytes(kJournalHeader);
   std::vector<Place> written;
   for (const ShardDone& result : results) {
     const auto [offset, size] = put_result(bytes, result);
     written.push_back({offset, size, next_number_++});
   }
-  write_file(beside, bytes, O_TRUNC);
-  const int fd = ::open(beside.c_str(), O_RDWR | O_CLOEXEC);
-  if (fd < 0 || ::rename(beside.c_str(), file_.c_str()) != 0) {
-    const int error = errno;
+  NewFile fresh(file_, Readers::kOwner);
+  fresh.write(bytes);
+  const int fd = ::open(fresh.beside().c_str(), O_RDWR | O_CLOEXEC);
+  if (fd < 0) cannot_write(file_);
+  try {
+    fresh.take_name();
+  } catch (...) {
     ::close(fd);
-    errno = error;
-    cannot_write(file_);
+    throw;
   }
   ::close(std::exchange(fd_, fd));
   end_ = bytes.size();
@@ -234,7 +212,7 @@ void Journal::write_anew(const std::vector<ShardDone>& results) {
     places_[results[i].key] = written[i];
     live_bytes_ += written[i].size;
   }
-  sync_directory_of(file_);
+  sync_folder_of(file_);
 }
 
 }  // namespace headcount::worker

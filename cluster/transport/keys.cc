@@ -1,7 +1,6 @@
 #include "cluster/transport/keys.h"
 
 #include <dirent.h>
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zmq.h>
@@ -18,6 +17,7 @@
 #include <sstream>
 
 #include "schemas/bad_input.h"
+#include "schemas/new_file.h"
 
 namespace headcount::transport {
 namespace {
@@ -52,29 +52,15 @@ std::string allowed_directory(const std::string& state) { return state + "/keys/
 void make_directories(const std::string& state) {
   std::error_code error;
   std::filesystem::create_directories(state, error);
-  for (const auto& path : {keys_directory(state), allowed_directory(state)}) {
-    if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) {
-      throw Error("the folder " + path + " cannot be made (" + std::strerror(errno) +
-                  "): check the permissions of the state directory");
-    }
-  }
+  make_private_folder(keys_directory(state));
+  make_private_folder(allowed_directory(state));
 }
 
-// A file of mode 0600 beside `path`, complete and on disk.
-std::string write_beside(const std::string& path, const std::string& text) {
-  const std::string part = path + ".part-" + std::to_string(getpid());
-  unlink(part.c_str());
-  const int fd = ::open(part.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  const bool written = fd >= 0 &&
-                       ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
-                       fsync(fd) == 0;
-  const int error = errno;
-  if (fd >= 0) ::close(fd);
-  if (!written) {
-    unlink(part.c_str());
-    throw Error(path + " cannot be written (" + std::strerror(error) + ")");
-  }
-  return part;
+// Makes the file, with mode 0600; false where there is one already.
+bool make_file(const std::string& path, const std::string& text) {
+  NewFile file(path, Readers::kOwner);
+  file.write(text);
+  return file.claim();
 }
 
 std::string read_private_file(const std::string& path) {
@@ -135,6 +121,7 @@ std::vector<AllowedKey> read_allowed(
     if (entry == nullptr && errno != 0) throw Error(path + ": " + std::strerror(errno));
     if (entry == nullptr) break;
     const std::string name = entry->d_name;
+    // NAME.part-PID: what an older version left half made.
     if (!is_name(name) || name.find(".part-") != std::string::npos) continue;
     try {
       if (auto key = read_allowed_key(state, name)) keys.push_back(std::move(*key));
@@ -182,9 +169,7 @@ void write_key_file(const std::string& path, const KeyFile& file) {
       "role = " + to_string(file.role) + "\nname = " + file.name + "\naddress = " + file.address +
       "\ncoordinator = " + file.coordinator_public + "\npublic = " + file.pair.public_key +
       "\nsecret = " + file.pair.secret_key + "\n";
-  const std::string part = write_beside(path, text);
-  if (rename(part.c_str(), path.c_str()) != 0)
-    throw Error(path + " cannot be written (" + std::strerror(errno) + ")");
+  write_file(path, text, Readers::kOwner);
 }
 
 KeyFile read_key_file(const std::string& path) {
@@ -211,14 +196,9 @@ KeyPair coordinator_pair(const std::string& state_directory) {
   const std::string path = keys_directory(state_directory) + "/coordinator";
   if (access(path.c_str(), F_OK) != 0) {
     const KeyPair pair = new_key_pair();
-    const std::string part = write_beside(
-        path, "# Headcount: the coordinator's own key pair.\npublic = " + pair.public_key +
-                  "\nsecret = " + pair.secret_key + "\n");
-    const bool first = link(part.c_str(), path.c_str()) == 0 ||
-                       errno == EEXIST;  // another process may have been quicker
-    const int error = errno;
-    unlink(part.c_str());
-    if (!first) throw Error(path + " cannot be written (" + std::strerror(error) + ")");
+    // Another process may have been quicker: then its pair is read below.
+    make_file(path, "# Headcount: the coordinator's own key pair.\npublic = " + pair.public_key +
+                        "\nsecret = " + pair.secret_key + "\n");
   }
   auto members = read_members(read_private_file(path));
   const KeyPair pair{members["public"], members["secret"]};
@@ -242,15 +222,9 @@ KeyFile create_key(const std::string& state_directory, Role role, const std::str
                      .coordinator_public = coordinator_pair(state_directory).public_key,
                      .pair = new_key_pair()};
   const std::string path = allowed_directory(state_directory) + "/" + name;
-  const std::string part =
-      write_beside(path, to_string(role) + " " + file.pair.public_key + " " + now_text() + "\n");
-  const bool made = link(part.c_str(), path.c_str()) == 0;  // fails where the name is taken
-  const int error = errno;
-  unlink(part.c_str());
-  if (!made && error == EEXIST)
+  if (!make_file(path, to_string(role) + " " + file.pair.public_key + " " + now_text() + "\n"))
     throw Error("there is a key named " + name +
                 " already: choose another name, or revoke that one first");
-  if (!made) throw Error(path + " cannot be written (" + std::strerror(error) + ")");
   return file;
 }
 

@@ -5,7 +5,6 @@
 #include "models/files/fingerprint.h"
 
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -18,6 +17,7 @@
 
 #include "models/files/formats.h"
 #include "schemas/error.h"
+#include "schemas/new_file.h"
 #include "schemas/sha256.h"
 
 namespace headcount::models {
@@ -148,16 +148,12 @@ std::string kept(const fs::path& file) {
 
 /// Best effort: a cache that cannot be written costs time, nothing else.
 void keep(const fs::path& file, const std::string& print) {
-  std::error_code error;
-  fs::create_directories(file.parent_path(), error);
-  const fs::path fresh = file.string() + "." + std::to_string(::getpid());
-  const bool written = [&] {
-    std::ofstream out(fresh);
-    out << print << "\n";
-    return static_cast<bool>(out.flush());
-  }();
-  if (written) fs::rename(fresh, file, error);
-  if (!written || error) fs::remove(fresh, error);
+  std::error_code said_below;
+  fs::create_directories(file.parent_path(), said_below);
+  try {
+    write_file(file, print + "\n");
+  } catch (const Error&) {
+  }
 }
 
 }  // namespace

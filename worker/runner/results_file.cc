@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <iterator>
@@ -11,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "schemas/error.h"
+#include "schemas/new_file.h"
 
 namespace headcount::runner {
 namespace {
@@ -107,14 +107,7 @@ void write_results(const std::string& path, const ResultsFile& file) {
     put(bytes, static_cast<uint64_t>(encoded.size()));
     bytes += encoded;
   }
-  const std::string temporary = path + ".tmp";
-  std::ofstream out(temporary, std::ios::binary | std::ios::trunc);
-  out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-  out.close();
-  if (!out || std::rename(temporary.c_str(), path.c_str()) != 0) {
-    std::remove(temporary.c_str());
-    throw Error("cannot write " + path + ": " + std::strerror(errno));
-  }
+  write_file(path, bytes);
 }
 
 ResultsFile read_results(const std::string& path) {

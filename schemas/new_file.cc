@@ -1,0 +1,142 @@
+#include "schemas/new_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <utility>
+
+#include "schemas/try_again.h"
+
+namespace headcount {
+namespace {
+
+std::string folder_of(const std::string& path) {
+  const std::string folder = std::filesystem::path(path).parent_path();
+  return folder.empty() ? "." : folder;
+}
+
+std::string mend(const std::string& path, int error) {
+  switch (error) {
+    case ENOSPC:
+    case EDQUOT:
+      return ": free some space";
+    case EACCES:
+    case EPERM:
+    case EROFS:
+      return ": may this user write into " + folder_of(path) + "?";
+    case ENOENT:
+    case ENOTDIR:
+      return ": make the folder " + folder_of(path) + " first";
+    case EIO:
+      return ": check the disk";
+    default:
+      return "";
+  }
+}
+
+[[noreturn]] void cannot_write(const std::string& path, int error) {
+  const std::string why = "cannot write " + path + ": " + strerror(error) + mend(path, error);
+  for (const int may_pass : {ENOSPC, EDQUOT, EIO, EMFILE, ENFILE}) {
+    if (error == may_pass) throw TryAgain(why);
+  }
+  throw Error(why);
+}
+
+void write_into(int fd, const std::string& path, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t n = ::write(fd, bytes.data(), bytes.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) cannot_write(path, errno);
+    bytes.remove_prefix(static_cast<size_t>(n));
+  }
+}
+
+bool is_pipe_or_device(const std::string& path) {
+  struct stat found {};
+  return ::stat(path.c_str(), &found) == 0 && !S_ISREG(found.st_mode) && !S_ISDIR(found.st_mode);
+}
+
+}  // namespace
+
+NewFile::NewFile(std::string path, Readers readers) : path_(std::move(path)) {
+  const std::string name = std::filesystem::path(path_).filename();
+  const std::string start = folder_of(path_) + "/." + name + ".part-";
+  const mode_t mode = readers == Readers::kOwner ? 0600 : 0666;
+  // Another process or thread may be writing the same file, or have died doing so: the next number.
+  for (int n = 1; fd_ < 0; ++n) {
+    beside_ = start + std::to_string(n);
+    fd_ = ::open(beside_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+    if (fd_ < 0 && errno != EEXIST) cannot_write(path_, errno);
+  }
+}
+
+NewFile::~NewFile() {
+  ::close(fd_);
+  if (!renamed_) ::unlink(beside_.c_str());
+}
+
+void NewFile::write(std::string_view bytes) { write_into(fd_, path_, bytes); }
+
+void NewFile::sync() {
+  if (::fsync(fd_) != 0) cannot_write(path_, errno);
+}
+
+void NewFile::take_name() {
+  sync();
+  if (::rename(beside_.c_str(), path_.c_str()) != 0) cannot_write(path_, errno);
+  renamed_ = true;
+}
+
+void NewFile::replace() {
+  take_name();
+  sync_folder_of(path_);
+}
+
+bool NewFile::claim() {
+  sync();
+  if (::link(beside_.c_str(), path_.c_str()) != 0) {
+    if (errno == EEXIST) return false;
+    cannot_write(path_, errno);
+  }
+  ::unlink(beside_.c_str());
+  renamed_ = true;
+  sync_folder_of(path_);
+  return true;
+}
+
+void write_file(const std::string& path, std::string_view bytes, Readers readers) {
+  if (!is_pipe_or_device(path)) {
+    NewFile file(path, readers);
+    file.write(bytes);
+    return file.replace();
+  }
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+  if (fd < 0) cannot_write(path, errno);
+  try {
+    write_into(fd, path, bytes);
+  } catch (...) {
+    ::close(fd);
+    throw;
+  }
+  ::close(fd);
+}
+
+void make_private_folder(const std::string& path) {
+  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) cannot_write(path, errno);
+}
+
+void sync_folder_of(const std::string& path) {
+  const int fd = ::open(folder_of(path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0 && errno == EACCES) return;  // one may write into a folder one may not read
+  if (fd < 0) cannot_write(path, errno);
+  const int error = ::fsync(fd) == 0 ? 0 : errno;
+  ::close(fd);
+  if (error != 0 && error != EINVAL)
+    cannot_write(path, error);  // EINVAL: this kind cannot be synced
+}
+
+}  // namespace headcount
