@@ -7,6 +7,7 @@
 
 #include "cli/export_formats.h"
 #include "cli/render.h"
+#include "models/files/safetensors.h"
 #include "schemas/error.h"
 
 namespace headcount::cli {
@@ -160,21 +161,20 @@ std::string safetensors(const Table& table, const Fields& provenance) {
     texts[name] = text != nullptr ? *text : to_json(field);
   }
   const auto by_prob = scores_by_prob(table);
-  std::vector<TensorBytes> tensors;
+  std::vector<models::TensorForm> forms;
+  std::string data;
   for (const auto& [prob, scores] : by_prob) {
     const auto value = flat(scores.value), se = flat(scores.se);
     const std::string suffix = prob.empty() ? "" : ".mask_prob." + prob;
-    tensors.push_back(
-        {"value" + suffix, "F64", shape_of(scores), little_endian(std::span<const double>(value))});
-    tensors.push_back(
-        {"se" + suffix, "F64", shape_of(scores), little_endian(std::span<const double>(se))});
+    forms.push_back({"value" + suffix, "F64", shape_of(scores)});
+    forms.push_back({"se" + suffix, "F64", shape_of(scores)});
+    data += little_endian(std::span<const double>(value));
+    data += little_endian(std::span<const double>(se));
   }
   const auto layers = layers_of(by_prob.at(""));
-  tensors.push_back({"layers",
-                     "I64",
-                     {static_cast<int64_t>(layers.size())},
-                     little_endian(std::span<const int64_t>(layers))});
-  return safetensors_file(tensors, texts);
+  forms.push_back({"layers", "I64", {std::ssize(layers)}});
+  data += little_endian(std::span<const int64_t>(layers));
+  return models::safetensors_header(forms, texts) + data;
 }
 
 }  // namespace

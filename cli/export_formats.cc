@@ -172,27 +172,6 @@ std::string torch_file(const std::map<int64_t, std::vector<float>>& scores,
   return stored_zip(files);
 }
 
-std::string safetensors_file(const std::vector<TensorBytes>& tensors,
-                             const std::map<std::string, std::string>& metadata) {
-  std::string header = "{\"__metadata__\":{", data;
-  for (const auto& [name, text] : metadata) {
-    header += (header.back() == '{' ? "" : ",") + to_json(Field(name)) + ":" + to_json(Field(text));
-  }
-  header += "}";
-  for (const TensorBytes& tensor : tensors) {
-    const size_t begin = data.size();
-    data += tensor.bytes;
-    header += "," + to_json(Field(tensor.name)) + ":{\"dtype\":" + to_json(Field(tensor.dtype)) +
-              ",\"shape\":" + to_json(Field(tensor.shape)) + ",\"data_offsets\":[" +
-              std::to_string(begin) + "," + std::to_string(data.size()) + "]}";
-  }
-  header += "}";
-  header += std::string((8 - header.size() % 8) % 8, ' ');
-  std::string out;
-  put(out, static_cast<uint64_t>(header.size()));
-  return out + header + data;
-}
-
 std::string npy_file(std::span<const double> values, const std::vector<int64_t>& shape) {
   std::string header = "{'descr': '<f8', 'fortran_order': False, 'shape': (";
   for (const int64_t size : shape) header += std::to_string(size) + ", ";

@@ -1,5 +1,5 @@
 // The bytes of three published formats, written by hand: a stored zip, a protocol-2 pickle of what
-// torch.save writes, .safetensors, .npy.
+// torch.save writes, .npy.
 #pragma once
 
 #include <cstdint>
@@ -25,15 +25,6 @@ std::string stored_zip(const std::vector<std::pair<std::string, std::string>>& f
 /// torch.save({"importance_scores": {layer: float32 tensor[n]}, "metadata": {...}}): also loads
 /// with weights_only=True.
 std::string torch_file(const std::map<int64_t, std::vector<float>>& scores, const Fields& metadata);
-
-/// One array of a .safetensors file: dtype "F64" or "I64", little-endian bytes.
-struct TensorBytes {
-  std::string name, dtype;
-  std::vector<int64_t> shape;
-  std::string bytes;
-};
-std::string safetensors_file(const std::vector<TensorBytes>& tensors,
-                             const std::map<std::string, std::string>& metadata);
 
 /// A float64 C-order array as .npy version 1.0.
 std::string npy_file(std::span<const double> values, const std::vector<int64_t>& shape);

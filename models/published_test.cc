@@ -13,6 +13,8 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "models/files/safetensors.h"
+#include "schemas/new_file.h"
 #include "schemas/philox.h"
 
 namespace headcount::models {
@@ -350,21 +352,14 @@ std::string stored_dtype(at::ScalarType dtype) {
 }
 
 void write_safetensors(const Tensors& tensors, const std::string& file) {
-  json header = {{"__metadata__", {{"format", "pt"}}}};
+  std::vector<TensorForm> forms;
   std::string data;
   for (const auto& [name, tensor] : tensors) {
     const at::Tensor rows = tensor.contiguous();
-    const size_t begin = data.size();
     data.append(static_cast<const char*>(rows.data_ptr()), rows.nbytes());
-    header[name] = {{"dtype", stored_dtype(rows.scalar_type())},
-                    {"shape", rows.sizes().vec()},
-                    {"data_offsets", {begin, data.size()}}};
+    forms.push_back({name, stored_dtype(rows.scalar_type()), rows.sizes().vec()});
   }
-  std::string text = header.dump();
-  text.resize((text.size() + 7) / 8 * 8, ' ');
-  const uint64_t size = text.size();  // little-endian, like every machine this runs on
-  std::ofstream out(file, std::ios::binary);
-  out.write(reinterpret_cast<const char*>(&size), sizeof size) << text << data;
+  write_file(file, safetensors_header(forms, {{"format", "pt"}}) + data);
 }
 
 }  // namespace

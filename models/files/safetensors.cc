@@ -1,4 +1,4 @@
-// Reads the header of a safetensors file and holds it against the file.
+// Reads the header of a safetensors file and holds it against the file; writes one.
 #include "models/files/safetensors.h"
 
 #include <algorithm>
@@ -89,6 +89,27 @@ uint64_t dtype_size(const std::string& dtype) {
     if (dtype == name) return size;
   }
   return 0;
+}
+
+std::string safetensors_header(const std::vector<TensorForm>& tensors,
+                               const std::map<std::string, std::string>& metadata) {
+  nlohmann::ordered_json header = nlohmann::ordered_json::object();
+  if (!metadata.empty()) header["__metadata__"] = metadata;
+  uint64_t begin = 0;
+  for (const TensorForm& tensor : tensors) {
+    uint64_t end = dtype_size(tensor.dtype);
+    HC_CHECK(end > 0);
+    for (const int64_t extent : tensor.shape) end *= static_cast<uint64_t>(extent);
+    end += begin;
+    header[tensor.name] = {
+        {"dtype", tensor.dtype}, {"shape", tensor.shape}, {"data_offsets", {begin, end}}};
+    begin = end;
+  }
+  std::string text = header.dump();
+  text.resize((text.size() + 7) / 8 * 8, ' ');
+  std::string size(8, '\0');
+  for (size_t i = 0; i < 8; ++i) size[i] = static_cast<char>(text.size() >> (8 * i) & 0xff);
+  return size + text;
 }
 
 std::vector<TensorPlace> read_safetensors(const std::string& file) {

@@ -11,11 +11,13 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <numeric>
 #include <sstream>
 #include <string>
 #include <vector>
 
 #include "models/files/config.h"
+#include "models/files/safetensors.h"
 #include "schemas/error.h"
 
 namespace headcount::models {
@@ -72,21 +74,13 @@ using Shapes = std::vector<std::pair<std::string, std::vector<int64_t>>>;
 
 /// Tensors of zeros under these names.
 inline std::string safetensors(const Shapes& shapes, const std::string& dtype = "F32") {
-  std::string header;
-  uint64_t end = 0;
+  std::vector<TensorForm> forms;
+  uint64_t size = 0;
   for (const auto& [name, shape] : shapes) {
-    uint64_t size = dtype == "F64" ? 8 : dtype == "F32" ? 4 : 2;
-    std::string extents;
-    for (const int64_t extent : shape) {
-      size *= static_cast<uint64_t>(extent);
-      extents += (extents.empty() ? "" : ",") + std::to_string(extent);
-    }
-    header += (header.empty() ? "{\"" : ",\"") + name + R"(":{"dtype":")" + dtype +
-              R"(","shape":[)" + extents + R"(],"data_offsets":[)" + std::to_string(end) + "," +
-              std::to_string(end + size) + "]}";
-    end += size;
+    forms.push_back({name, dtype, shape});
+    size += std::accumulate(shape.begin(), shape.end(), dtype_size(dtype), std::multiplies<>());
   }
-  return safetensors(header + "}", end);
+  return safetensors_header(forms, {}) + std::string(size, '\0');
 }
 
 /// A one-layer model's config.json.

@@ -1,15 +1,14 @@
-// safetensors: u64 header size (little endian), a JSON header padded with blanks to 8 bytes, then
-// the tensors' bytes in its order.
 #include "models/training/checkpoint.h"
 
 #include <ATen/core/grad_mode.h>
 
 #include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <system_error>
 
+#include "models/files/safetensors.h"
 #include "schemas/error.h"
+#include "schemas/new_file.h"
 
 namespace headcount::models::training {
 
@@ -54,33 +53,16 @@ std::string config_json(const Config& config) {
 }
 
 std::string safetensors(const Config& config, const std::vector<at::Tensor>& weights) {
-  Json header = {{"__metadata__", {{"format", "pt"}}}};
+  std::vector<TensorForm> forms;
   std::string data;
   size_t next = 0;
   for (const WeightShape& shape : weight_shapes(config)) {
     const at::Tensor narrow = weights[next++].to(at::kBFloat16).contiguous();
     HC_CHECK(narrow.sizes() == at::IntArrayRef(shape.shape));
-    const size_t begin = data.size();
     data.append(static_cast<const char*>(narrow.data_ptr()), narrow.nbytes());
-    header[published_name(config, shape.name)] = {
-        {"dtype", "BF16"}, {"shape", shape.shape}, {"data_offsets", {begin, data.size()}}};
+    forms.push_back({published_name(config, shape.name), "BF16", shape.shape});
   }
-  std::string text = header.dump();
-  text.resize((text.size() + 7) / 8 * 8, ' ');
-  std::string size(8, '\0');
-  for (size_t i = 0; i < 8; ++i) size[i] = static_cast<char>(text.size() >> (8 * i) & 0xff);
-  return size + text + data;
-}
-
-void write(const std::string& path, const std::string& bytes) {
-  const std::string half = path + ".part";
-  std::ofstream file(half, std::ios::binary | std::ios::trunc);
-  file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-  file.close();
-  std::error_code failed;
-  if (file) std::filesystem::rename(half, path, failed);
-  if (!file || failed)
-    throw Error("cannot write " + path + ": is the folder writable and the disk not full?");
+  return safetensors_header(forms, {{"format", "pt"}}) + data;
 }
 
 }  // namespace
@@ -91,8 +73,8 @@ void save_llada(const Config& config, const std::vector<at::Tensor>& weights,
   std::error_code failed;
   std::filesystem::create_directories(directory, failed);
   if (failed) throw Error("cannot create the folder " + directory + ": " + failed.message());
-  write(directory + "/model.safetensors", safetensors(config, weights));
-  write(directory + "/config.json", config_json(config));
+  write_file(directory + "/model.safetensors", safetensors(config, weights));
+  write_file(directory + "/config.json", config_json(config));
 }
 
 }  // namespace headcount::models::training

@@ -9,11 +9,12 @@
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "models/files/config.h"
+#include "models/files/safetensors.h"
 #include "schemas/error.h"
+#include "schemas/new_file.h"
 #include "schemas/philox.h"
 #include "worker/runner/bench.h"
 
@@ -166,45 +167,27 @@ void draw(const Weight& weight, uint64_t seed, int64_t first, std::vector<c10::B
   });
 }
 
-void write_file(const std::string& path, const std::vector<Weight>& weights, uint64_t seed) {
-  ordered_json header = {{"__metadata__", {{"format", "pt"}}}};
-  int64_t at = 0;
-  for (const Weight& weight : weights) {
-    const int64_t end = at + 2 * weight.n_elements();
-    header[weight.name] = {{"dtype", "BF16"}, {"shape", weight.shape}, {"data_offsets", {at, end}}};
-    at = end;
-  }
-  std::string text = header.dump();
-  text.resize((text.size() + 7) / 8 * 8, ' ');
-  std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  for (int i = 0; i < 8; ++i) file.put(static_cast<char>(text.size() >> (8 * i) & 0xff));
-  file << text;
+void write_weights(const std::string& path, const std::vector<Weight>& weights, uint64_t seed) {
+  std::vector<models::TensorForm> forms;
+  for (const Weight& weight : weights) forms.push_back({weight.name, "BF16", weight.shape});
+  NewFile file(path);
+  file.write(models::safetensors_header(forms, {{"format", "pt"}}));
   constexpr int64_t kPiece = 16 << 20;
   for (const Weight& weight : weights) {
     const int64_t n = weight.n_elements();
-    for (int64_t first = 0; first < n && file; first += kPiece) {
+    for (int64_t first = 0; first < n; first += kPiece) {
       std::vector<c10::BFloat16> piece(static_cast<size_t>(std::min(kPiece, n - first)));
       draw(weight, seed, first, piece);
-      file.write(reinterpret_cast<const char*>(piece.data()),
-                 static_cast<std::streamsize>(2 * piece.size()));
+      file.write({reinterpret_cast<const char*>(piece.data()), 2 * piece.size()});
     }
   }
-  file.close();
-  if (!file)
-    throw Error("cannot write " + path + ": is the folder writable and the disk not full?");
+  file.replace();
 }
 
 std::string file_name(size_t i, size_t n) {
   char name[96];
   std::snprintf(name, sizeof name, "model-%05zu-of-%05zu.safetensors", i + 1, n);
   return name;
-}
-
-void write_text(const std::string& path, const std::string& text) {
-  std::ofstream file(path, std::ios::trunc);
-  file << text << "\n";
-  file.close();
-  if (!file) throw Error("cannot write " + path);
 }
 
 /// Files of about the same size; fewer than `n` where single weights are larger.
@@ -243,11 +226,11 @@ ordered_json write_checkpoint(const Options& o) {
     const std::string name = file_name(i, files.size());
     for (const Weight& weight : files[i]) map[weight.name] = name;
     std::fprintf(stderr, "%s: %zu tensors\n", name.c_str(), files[i].size());
-    write_file((fs::path(o.output) / name).string(), files[i], o.seed);
+    write_weights((fs::path(o.output) / name).string(), files[i], o.seed);
   }
-  write_text(o.output + "/model.safetensors.index.json",
-             ordered_json{{"metadata", {{"total_size", total}}}, {"weight_map", map}}.dump(2));
-  write_text(o.output + "/config.json", form.config.dump(2));
+  const ordered_json index = {{"metadata", {{"total_size", total}}}, {"weight_map", map}};
+  write_file(o.output + "/model.safetensors.index.json", index.dump(2) + "\n");
+  write_file(o.output + "/config.json", form.config.dump(2) + "\n");
   models::open_model(o.output);
   return {
       {"bench", "checkpoint"},
