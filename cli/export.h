@@ -24,11 +24,12 @@ std::optional<ExportFormat> export_format_of(std::string_view name);
 /// beside objective_sign, score_semantics, the point and its diagnostics. Throws Error naming the
 /// columns to choose by when several points are left, and when none is. csv alone takes any kind
 /// and several points.
-///  pt           {"importance_scores": {int layer: float32 tensor[n_heads]}, "metadata": {...}}: a
-///  stored zip with a protocol-2 pickle safetensors  "value", "se" F64 [layers, heads] (NaN where
-///  null), "layers" I64, "value.mask_prob.P" per probability; metadata as texts npy float64
-///  [layers, heads], C order: the mean over mask probabilities csv          the rows as `results
-///  --format csv`
+///   pt           {"importance_scores": {int layer: float32 tensor[n_heads]}, "metadata": {...}}:
+///                a stored zip with a protocol-2 pickle
+///   safetensors  "value", "se" F64 [layers, heads] (NaN where null), "layers" I64,
+///                "value.mask_prob.P" and "se.mask_prob.P" per probability; metadata as texts
+///   npy          float64 [layers, heads], C order: the mean over mask probabilities
+///   csv          the rows as `results --format csv`
 std::string export_table(const Table& table, const std::map<std::string, std::string>& where,
                          const Fields& provenance, ExportFormat format);
 

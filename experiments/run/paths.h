@@ -1,10 +1,9 @@
 // Paths of the head gates from the baseline to one, and the thresholds of stochastic ones
 // (numerics-and-validation.md 2.2; head-importance.md 1.3). With baseline b, the gate of head h at
 // time t in [0, 1] is b + (1 - b) * rho_h(t):
-//   diagonal           rho = t
-//   ramp "to_end"      rho = clip((t - u_h) / max(1 - u_h, 1e-6), 0, 1): all ramps end together at
-//   t = 1 ramp of width w    rho = clip((t (1 + w) - u_h) / w, 0, 1): w -> 0 is the Shapley
-//   permutation path
+//   diagonal         rho = t
+//   ramp "to_end"    rho = clip((t - u_h) / max(1 - u_h, 1e-6), 0, 1): all ramps end at t = 1
+//   ramp of width w  rho = clip((t (1 + w) - u_h) / w, 0, 1): w -> 0 is Shapley by permutations
 // Every path starts at the baseline and ends at one, exactly.
 #pragma once
 
@@ -45,10 +44,11 @@ struct ThresholdDraw {
 };
 
 /// u_h of path `path` for the heads first_head .. first_head + n_heads - 1 (flat, layer-major:
-/// layer * n_heads + head of the whole model, so that a layer range changes no draw). Independent:
-/// u(seed, kThreshold, row id, path, head). Latin hypercube: with path = path_block * b + j, u_h =
-/// (pi(j) + that uniform) / path_block, where pi is the permutation of (row, block b, head): each
-/// head has one threshold in every stratum of a block.
+/// layer * n_heads + head of the whole model, so that a layer range changes no draw).
+///   independent      u_h = u(seed, kThreshold, row id, path, head)
+///   Latin hypercube  u_h = (pi(j) + that uniform) / path_block, path = path_block * b + j, where
+///                    pi is the permutation of (row, block b, head): each head has one threshold
+///                    in every stratum of a block
 std::vector<double> thresholds(const ThresholdDraw& draw, uint32_t path, int64_t first_head,
                                int64_t n_heads);
 

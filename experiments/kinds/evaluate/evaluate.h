@@ -4,14 +4,16 @@
 //
 // A shard is one block of rows asked one question, with one set of pruned heads. Arrays of its
 // result, float64:
-//   masked_ce, next_token   nll [rows]     sum of cross-entropy over the row's supervised
-//   positions, nats
-//                           tokens [rows]  how many those are
-//   exact_match             match [rows]   1 where greedy unmasking of the span gives the row's own
-//   ids (rows with given labels: where the best
-//                                          token at every supervised position is its label), else 0
-//   choices                 log_prob [rows, most choices of any row of the block]: sum of the
-//   choice's log-probabilities; 0 past a row's own
+//   masked_ce, next_token  nll [rows]     sum of cross-entropy over the row's supervised
+//                                         positions, nats
+//                          tokens [rows]  how many those are
+//   exact_match            match [rows]   1 where greedy unmasking of the span gives the row's own
+//                                         ids (rows with given labels: where the best token at
+//                                         every supervised position is its label), else 0
+//   choices                log_prob [rows, most choices of any row of the block]
+//                                         sum of the choice's log-probabilities; 0 past a row's
+//                                         own
+//
 // Greedy unmasking: the whole span masked; each step takes the masked position whose best token has
 // the highest float32 probability (lower position on ties) and writes that token (lowest id on
 // ties), one token a step. The mask token itself is never written. Choices: causal models read the

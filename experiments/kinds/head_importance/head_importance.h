@@ -44,16 +44,19 @@ constexpr double kTol = 0.02;
 /// Forward samples (row x path x step) computed together on a CPU unless the spec says otherwise.
 constexpr int64_t kMicroBatch = 64;
 
-/// diagonal: gate(t) = baseline + t (1 - baseline). stochastic_threshold: gate_h(t) = baseline + (1
-/// - baseline) ramp_h(t) with u_h uniform.
+/// diagonal:             gate(t)   = baseline + t (1 - baseline).
+/// stochastic_threshold: gate_h(t) = baseline + ramp_h(t) (1 - baseline) with u_h uniform.
 enum class PathMode { kDiagonal, kStochasticThreshold };
-/// u_h: independent, or Latin hypercube within the block of path_block paths: u_h =
-/// (permutation_h(path - path_first) + U) / path_block.
+/// u_h: independent, or Latin hypercube within the block of path_block paths:
+/// u_h = (permutation_h(path - path_first) + U) / path_block.
 enum class ThresholdSampling { kIid, kLatinHypercube };
 /// Intervals are [k/K, (k+1)/K], K = ig_steps; the gradient is weighted by the exact gate increment
-/// of its interval. right, left, midpoint: at that t. trapezoid: mean of the two end gradients.
-/// gauss_legendre: own nodes. adaptive: Simpson's rule, from ig_steps intervals graded towards the
-/// baseline that are halved where tol asks for it (experiments/run/adaptive.h).
+/// of its interval.
+///   right, left, midpoint  the gradient at that t
+///   trapezoid              the mean of the two end gradients
+///   gauss_legendre         own nodes
+///   adaptive               Simpson's rule, from ig_steps intervals graded towards the baseline
+///                          that are halved where tol asks for it (experiments/run/adaptive.h)
 enum class Quadrature { kRight, kLeft, kMidpoint, kTrapezoid, kAdaptive, kGaussLegendre };
 
 /// What Shard::params of this kind mean; a member that is not used by the computation is absent
@@ -76,14 +79,16 @@ struct Params {
   int64_t path_first = 0, path_count = 1, path_block = 1;
   ThresholdSampling threshold_sampling =
       ThresholdSampling::kLatinHypercube;  // [stochastic_threshold]
-  /// [stochastic_threshold] absent: every ramp ends at t = 1, ramp_h(t) = clip((t - u_h) / max(1 -
-  /// u_h, 1e-6), 0, 1). Present: clip((t (1 + w) - u_h) / w, 0, 1); w -> 0 is the Shapley
-  /// permutation path.
+  /// [stochastic_threshold]
+  ///   absent:  every ramp ends at t = 1, ramp_h(t) = clip((t - u_h) / max(1 - u_h, 1e-6), 0, 1)
+  ///   present: ramp_h(t) = clip((t (1 + w) - u_h) / w, 0, 1); w -> 0 is the Shapley permutation
+  ///            path
   std::optional<double> ramp_width = {};
   Quadrature quadrature = Quadrature::kAdaptive;
   int64_t ig_steps = kAdaptiveSteps;
-  /// [adaptive] intervals are halved until their errors add up to <= tol * max(|score_one -
-  /// score_base|, tol_floor) of this (row, mask, path), within max_evaluations gradients.
+  /// [adaptive] intervals are halved until their errors add up to
+  /// <= tol * max(|score_one - score_base|, tol_floor) of this (row, mask, path), within
+  /// max_evaluations gradients.
   double tol = kTol, tol_floor = 1.0;
   int64_t max_evaluations = 0;
   bool operator==(const Params&) const = default;
