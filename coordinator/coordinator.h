@@ -1,5 +1,5 @@
 // The coordinator process: one loop that polls the socket, feeds the pure scheduler, commits one
-// transaction a turn and then sends. Threads: the loop, the transport's (server.h), and one
+// transaction a turn and then sends. Threads: the loop, cluster/transport/server.h's, and one
 // "planner" that reads models and datasets of submitted specs.
 #pragma once
 

@@ -408,7 +408,7 @@ void Loop::end_if_over(LiveSweep& sweep) {
   live_.erase(id);
 }
 
-// DESIGN law 5: the stage is planned again with half the micro-batch; results under the old one no
+// Law 5: the stage is planned again with half the micro-batch; results under the old one no
 // longer count for it.
 void Loop::out_of_memory(const OutOfMemory& notice) {
   const auto [sweep, stage] = live_stage(notice.stage);

@@ -42,7 +42,7 @@ std::string to_text(const std::vector<ModelMemory>& models, const DeviceMemory& 
 std::string refusal(const ModelMemory& model, const DeviceMemory& device);
 
 /// The micro-batch of a stage whose models are computed on the devices that `device` gives them:
-/// halved from what the spec or the kind asks for until every point fits (DESIGN.md, laws 3 and 5).
+/// halved from what the spec or the kind asks for until every point fits (ARCHITECTURE.md, laws 3 and 5).
 struct StageFit {
   int64_t micro_batch = 0;  // 0: as asked for
   std::string refusal;      // not empty: some model fits with no micro-batch

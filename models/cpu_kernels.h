@@ -1,7 +1,7 @@
 // The row-wise and attention loops of the fast path on raw memory, one table of functions per
 // element type. cpu_kernels.cc is compiled once per instruction set (CMakeLists.txt);
 // cpu_kernels<T>() gives the table for the machine it runs on. No function here starts a thread:
-// callers hand out rows or heads (kernels.cc).
+// callers hand out rows or heads (cpu_ops.cc).
 #pragma once
 
 #include <cstdint>

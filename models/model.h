@@ -74,7 +74,7 @@ struct PassOptions {
   bool checkpointing = false;
 };
 
-/// One forward and one gate-only backward (weights frozen): numerics-and-validation.md 2.7.
+/// One forward and one gate-only backward (weights frozen): docs/methods.md 4.
 /// `gates`: float64 or float32 [B, n_layers, n_heads]; the product gate * z is taken in float32
 /// (float64 for a float64 model) and rounded once; gate reductions likewise, cross-entropy in
 /// float64 from the logits. Deterministic: the same bits for the same arguments and thread count.

@@ -12,7 +12,7 @@ class TryAgain : public Error {
   using Error::Error;
 };
 
-/// What a daemon's exit status is then (EX_TEMPFAIL of sysexits.h): a supervisor starts it again
+/// What a daemon's exit status is then (EX_TEMPFAIL of <sysexits.h>): a supervisor starts it again
 /// after this one, and after no other that is not zero.
 inline constexpr int kExitTryAgain = 75;
 

@@ -1,5 +1,5 @@
 // Which heads a pruned model lacks: by score, most or least important first, or at random with
-// nested sets (methods/numerics-and-validation.md 3.1). Used by head_pruning and by evaluate.
+// nested sets (docs/methods.md 6). Used by head_pruning and by evaluate.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,5 @@
-// Areas under pruning curves and between them (numerics-and-validation.md 3.2; RISE, arXiv
-// 1806.07421, for the axis): the axis is k / D, the share of heads removed; integrals are by
-// trapezoid on the actual shares.
+// Areas under pruning curves and between them (docs/methods.md 6; the axis is that of RISE, arXiv
+// 1806.07421): k / D, the share of heads removed; integrals are by trapezoid on the actual shares.
 #pragma once
 
 #include <span>

@@ -1,5 +1,5 @@
-// Areas against integrals done by hand, and the laws of numerics-and-validation.md 3.2: ABC =
-// A_most + A_least.
+// Areas against integrals done by hand, and the law of docs/methods.md 6:
+// ABC = A_most + A_least.
 #include "experiments/metrics/curves.h"
 
 #include <gtest/gtest.h>

@@ -18,7 +18,7 @@ TEST(Statistics, QuantilesAreInterpolatedLinearly) {
   EXPECT_EQ(quantile(std::vector<double>{7}, 0.95), 7);
 }
 
-TEST(Statistics, QuantilesOfScoresTestVector) {  // head-importance.md section 9, number 9
+TEST(Statistics, QuantilesOfScoresLieBetweenOrderStatistics) {
   std::vector<double> scores(100);
   for (size_t i = 0; i < scores.size(); ++i) scores[i] = static_cast<double>(i);
   EXPECT_NEAR(quantile(scores, 0.05), 4.95, 1e-12);

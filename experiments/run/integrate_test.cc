@@ -1,4 +1,4 @@
-// The integrator against closed forms (head-importance.md 9; numerics-and-validation.md 2.1, 2.2):
+// The integrator against closed forms (docs/methods.md 2 and 3):
 // the production code, with polynomials in place of a model.
 #include "experiments/run/integrate.h"
 
@@ -117,7 +117,7 @@ TEST(Integrate, DiagonalShareOfASquaredTimesBIsTwoThirds) {
 }
 
 TEST(Integrate, StochasticThresholdShareOfASquaredTimesBIsThePublishedOne) {
-  // numerics-and-validation.md 2.2: 0.597 +- 0.004 (simulated there); Shapley 1/2.
+  // docs/methods.md 2: 0.597 +- 0.004 (simulated); Shapley 1/2.
   const Integrals stp =
       integrate_paths({.rule = Rule::kMidpoint, .steps = 64}, 2, stochastic(2, 8192), a2b);
   EXPECT_NEAR(stp.ig[0], 0.597, 0.004);

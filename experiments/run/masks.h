@@ -1,5 +1,5 @@
 // Which positions of a completion are masked: counter-based Bernoulli masks, the same on every
-// device and in any order (DESIGN.md law 3; schemas/philox.h). One uniform per position serves
+// device and in any order (ARCHITECTURE.md, law 3; schemas/philox.h). One uniform per position serves
 // every mask probability, so masks of a row and draw are nested in the probability.
 #pragma once
 

@@ -1,5 +1,5 @@
 // Paths of the head gates from the baseline to one, and the thresholds of stochastic ones
-// (numerics-and-validation.md 2.2; head-importance.md 1.3). With baseline b, the gate of head h at
+// (docs/methods.md 2). With baseline b, the gate of head h at
 // time t in [0, 1] is b + (1 - b) * rho_h(t):
 //   diagonal         rho = t
 //   ramp "to_end"    rho = clip((t - u_h) / max(1 - u_h, 1e-6), 0, 1): all ramps end at t = 1

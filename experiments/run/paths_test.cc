@@ -79,7 +79,7 @@ TEST(Paths, RampOfWidthOneWithoutThresholdIsTheDiagonalAtDoubleSpeed) {
 }
 
 TEST(Paths, MeanIncrementsAreThePublishedOnes) {
-  // head-importance.md 1.3, K = 8; E[gate(t)] = t + (1 - t) ln(1 - t).
+  // docs/methods.md 2, K = 8; E[gate(t)] = t + (1 - t) ln(1 - t).
   const double published[] = {.0082, .0261, .0470, .0722, .1038, .1462, .2116, .3849};
   constexpr int64_t kHeads = 4096;
   double mean[9] = {};

@@ -1,4 +1,4 @@
-// Quadrature rules for path integrals of gate gradients (numerics-and-validation.md 2.1, 2.3). An
+// Quadrature rules for path integrals of gate gradients (docs/methods.md 3). An
 // integral over a path gamma: [0, 1] -> gates is a sum over nodes: the gradient at gamma(t), times
 // an exact increment of the gates. Weights are increments, never slopes: ramps have kinks and
 // unbounded slopes.

@@ -25,7 +25,7 @@ TEST(Quadrature, WeightsOfEveryRuleSumToOne) {
 }
 
 TEST(Quadrature, TrapezoidIsNotTheOneThatLosesAnInterval) {
-  // numerics-and-validation.md 2.1: nodes linspace(0, 1, n) with weights 1 / n and halved ends sum
+  // docs/methods.md 3: nodes linspace(0, 1, n) with weights 1 / n and halved ends sum
   // to (n - 1) / n, 2 % low at n = 50.
   constexpr int64_t kNodes = 50;
   double lossy = 0;

@@ -47,7 +47,7 @@ int64_t scratch_bytes(const Config& c, const Sizes& s, bool backward) {
 }
 
 /// What plain operations hold for an instant, in all: a run's heads and one block of an MLP's
-/// activations in the wide dtype, counted where aten_ops.cc makes them; and a run's scores where
+/// activations in the wide dtype, counted where models/aten_ops.cc makes them; and a run's scores where
 /// attention is not fused.
 int64_t instant_bytes(const Config& c, const Sizes& s, const PassShape& pass, bool fused) {
   const int64_t length = std::max<int64_t>(1, pass.length), tokens = pass.micro_batch * length;

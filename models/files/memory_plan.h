@@ -1,5 +1,5 @@
 // How much memory a model's work takes on a device, before anything is loaded: weights and
-// activations of one micro-batch (numerics-and-validation.md 2.9), with constants measured per kind
+// activations of one micro-batch (docs/methods.md 5), with constants measured per kind
 // of pass. Pure functions: the same answer on the coordinator and on every worker.
 #pragma once
 

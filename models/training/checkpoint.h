@@ -1,5 +1,5 @@
 // Writes a masked-diffusion model in LLaDA's published layout: config.json (model_type llada) and
-// model.safetensors with the tensor names of methods/head-importance.md 5.1, in bfloat16.
+// model.safetensors with the tensor names of docs/methods.md 7, in bfloat16.
 #pragma once
 
 #include <ATen/core/Tensor.h>

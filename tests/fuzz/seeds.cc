@@ -109,7 +109,7 @@ void journals() {
   bytes[bytes.size() - 300] ^= 1;
   put("journal", "flipped", bytes);
   put("journal", "later", "headcount journal 2\n");
-  // Of the first format (see journal_format.h).
+  // Of the first format (worker/journal_format.h).
   const std::string header = encode({done("a")}).header;
   std::string payload(4, '\0');
   payload[0] = static_cast<char>(header.size() & 255);

@@ -1,5 +1,5 @@
 // The coordinator's shell in the simulated world: the real Scheduler on a real Store, driven
-// exactly as scheduler.h asks, and able to die at every write.
+// exactly as coordinator/scheduler/scheduler.h asks, and able to die at every write.
 #pragma once
 
 #include <map>

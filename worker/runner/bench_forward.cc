@@ -42,7 +42,7 @@ int64_t status_bytes(const std::string& key) {
 /// Lets VmHWM start again from what is resident now.
 void forget_peak() { std::ofstream("/proc/self/clear_refs") << 5; }
 
-/// Dense bfloat16 TFLOP/s of the devices numerics-and-validation.md 2.8 names; 0: unknown.
+/// Dense bfloat16 TFLOP/s of the devices docs/methods.md 4 names; 0: unknown.
 double roofline_tflops(at::Device device) {
   if (!device.is_cuda()) return 0;
   const std::string name = runner::cuda_info().devices.at(static_cast<size_t>(device.index())).name;

@@ -34,8 +34,8 @@ std::vector<ProductRate> product_rates(const models::Config& c, int64_t rows, in
                                        at::ScalarType dtype, at::Device device);
 
 /// Useful work of one sequence of `length` positions forward and backward to its gates, the minimum
-/// of numerics-and-validation.md 2.7: (2 + 2) P_body T + 3.5 x the attention's forward + 2 x (2 d V
-/// S). Half the attention where it is causal.
+/// of docs/methods.md 4: (2 + 2) P T + 3.5 x the attention's forward + 2 x (2 d V S). Half the
+/// attention where it is causal.
 double useful_flops(const models::Config& c, int64_t length, int64_t supervised);
 
 /// `samples` mask variants of one row: its last `supervised` positions are the answer, masked in a

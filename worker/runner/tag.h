@@ -1,4 +1,4 @@
-// The numerics tag: what changes last bits without changing the question (DESIGN.md, "Words").
+// The numerics tag: what changes last bits without changing the question (ARCHITECTURE.md, glossary).
 // Results count together only under one tag; host name, memory and clock are not in it.
 #pragma once
 

@@ -1,5 +1,5 @@
 // Kind head_importance: integrated gradients of J = -loss over per-head gates
-// (methods/head-importance.md 1; Sundararajan et al. 2017; gates: Michel et al. 2019). This header
+// (docs/methods.md 1; Sundararajan et al. 2017; gates: Michel et al. 2019). This header
 // is the contract between plan.cc, aggregate.cc and run.cc: what a shard says and what it yields.
 //
 // A shard is one block of rows x one (mask probability, draw) x one block of paths. Rows with given

@@ -1,5 +1,5 @@
 // From evaluations of pruned models to curves over k, and the areas between them
-// (methods/numerics-and-validation.md 3.2), the sign such that a good ranking is positive. An area
+// (docs/methods.md 6), the sign such that a good ranking is positive. An area
 // is taken three ways: over the share of heads removed, in the metric's unit; the same with no
 // curve worse than chance, for a loss beyond ln(vocabulary) says nothing about heads; over log2(1 +
 // k), where the first heads count as much as the last half.

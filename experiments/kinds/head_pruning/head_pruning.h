@@ -1,6 +1,6 @@
 // Kind head_pruning: the causal check of head scores. Heads are removed (gate 0) most important
 // first, least important first and in random order, and the model is evaluated on rows it was not
-// scored on. Its shards are of kind evaluate (there is no run.cc here), with the same masks for
+// scored on. Its shards are of kind evaluate (it computes nothing of its own), with the same masks for
 // every arm, so that arms are compared row by row.
 #pragma once
 
