@@ -1,3 +1,4 @@
+// Part of cli/bench.h.
 // headcount bench coverage: how often the intervals of tables hold the truth, over populations that
 // are like what they are used on and whose truth is known. docs/coverage.md has its table.
 #include <algorithm>

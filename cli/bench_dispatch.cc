@@ -1,3 +1,4 @@
+// Part of cli/bench.h.
 // headcount bench dispatch | soak: how fast, how cheaply and how steadily a coordinator hands out
 // shards that need no computation, with real daemons, TCP, CURVE and a durable database.
 #include <stdlib.h>

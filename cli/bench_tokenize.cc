@@ -1,3 +1,4 @@
+// Part of cli/bench.h.
 // headcount bench tokenize: how fast a tokenizer encodes and decodes a text, on one core.
 #include <algorithm>
 #include <chrono>

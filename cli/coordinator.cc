@@ -1,3 +1,4 @@
+// Part of cli/command.h.
 // headcount coordinator start | stop | info.
 #include "coordinator/coordinator.h"
 

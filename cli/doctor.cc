@@ -1,3 +1,4 @@
+// Part of cli/command.h.
 // headcount doctor: what this machine has, what is wrong with it, and how to mend it.
 #include <sys/stat.h>
 #include <sys/statvfs.h>

@@ -1,3 +1,4 @@
+// Part of cli/command.h.
 // headcount key create | list | revoke: who may speak to the coordinator of a state directory. They
 // work on its files, so that keys can be made before it is ever started; or, with --coordinator and
 // an admin's key, by asking a coordinator elsewhere.

@@ -1,3 +1,4 @@
+// Part of cli/command.h.
 // headcount model info | verify, generate: models by hand.
 
 #include <CLI/CLI.hpp>

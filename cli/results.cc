@@ -1,3 +1,4 @@
+// Part of cli/command.h.
 // headcount results | export | query: what a sweep has found, as tables, as files, as SQL.
 #include <CLI/CLI.hpp>
 #include <algorithm>

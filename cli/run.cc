@@ -1,3 +1,4 @@
+// Part of cli/command.h.
 // headcount run | demo: coordinator and workers on this machine, progress, tables, exit. A sweep
 // that was interrupted goes on when the same spec is run again.
 #include <CLI/CLI.hpp>

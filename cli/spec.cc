@@ -1,3 +1,4 @@
+// Part of cli/command.h.
 // headcount check | plan | submit: what a spec says, what it would run, and giving it to a
 // coordinator.
 #include <CLI/CLI.hpp>

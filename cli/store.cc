@@ -1,3 +1,4 @@
+// Part of cli/command.h.
 // headcount store check | backup: whether everything is as it was recorded, and a copy of it. Both
 // also while a coordinator runs.
 #include <unistd.h>

@@ -1,3 +1,4 @@
+// Part of cli/command.h.
 // headcount sweep list | status | watch | cancel | pause | resume | retry | explain.
 #include <CLI/CLI.hpp>
 #include <csignal>

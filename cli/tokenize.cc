@@ -1,3 +1,4 @@
+// Part of cli/command.h.
 // headcount tokenize: texts as token ids, and ids as text, by any tokenizer file.
 
 #include <CLI/CLI.hpp>

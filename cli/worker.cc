@@ -1,3 +1,4 @@
+// Part of cli/command.h.
 // headcount worker start | list | drain.
 #include <unistd.h>
 

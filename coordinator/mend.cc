@@ -1,3 +1,4 @@
+// Part of coordinator/loop.h.
 // What becomes of results and tables that no longer count: stages are opened again, what is damaged
 // or withdrawn is computed once more.
 #include <algorithm>

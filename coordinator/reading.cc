@@ -1,3 +1,4 @@
+// Part of coordinator/loop.h.
 // Sweeps whose files are read: what is asked of the planner, and what becomes of its answers. A
 // sweep of the database goes on when its own files have been read again, others do not wait for it;
 // where they cannot be read it waits and is tried again. Until then what its shards are lent for

@@ -1,3 +1,4 @@
+// Part of coordinator/loop.h.
 // The life of sweeps and stages: bound to tags, planned in slices, opened, completed, planned
 // again after running out of memory.
 #include <algorithm>

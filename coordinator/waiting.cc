@@ -1,3 +1,4 @@
+// Part of coordinator/loop.h.
 // While nothing can be recorded (another program's lock, a full disk) the coordinator waits and
 // goes on by itself. It answers what only reads, and grants nothing. What workers say is dropped:
 // they keep what they hold and say it again, and their leases count from the end of the wait.

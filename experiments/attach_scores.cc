@@ -1,3 +1,4 @@
+// Part of experiments/sweep.h.
 // An earlier stage's table becomes the scores of the points that read it.
 #include <algorithm>
 #include <cmath>

@@ -1,3 +1,4 @@
+// Part of experiments/check.h.
 // Axes become points: a stage's own, and those of the stage it reads.
 #include <functional>
 

@@ -1,3 +1,4 @@
+// Part of experiments/check.h.
 // scores = { stage = "importance", ig_steps = 16 }: which earlier stage a stage reads, and which of
 // its points.
 #include <algorithm>

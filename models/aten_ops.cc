@@ -1,3 +1,4 @@
+// Part of models/kernels.h.
 // The operations of kernels.h in plain ATen: what a GPU runs, and a second opinion on the CPU's
 // loops.
 #include <ATen/TensorOperators.h>

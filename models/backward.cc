@@ -1,3 +1,4 @@
+// Part of models/passes.h.
 // The backward pass: from dJ/dhidden to every gate, from the last layer to the first layer's
 // attention output.
 #include <ATen/ops/empty.h>

@@ -1,3 +1,4 @@
+// Part of models/cpu_kernels.h.
 // Which compiled copy of the loops this machine runs. HEADCOUNT_CPU=baseline|avx2|avx512 asks for a
 // lesser one (tests, comparisons).
 #include <cstdlib>

@@ -1,3 +1,4 @@
+// Part of models/kernels.h.
 // The fused loops spread over ATen's threads. Every task writes its own rows or heads, so results
 // do not depend on who ran what.
 #include <ATen/Parallel.h>

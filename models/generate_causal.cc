@@ -1,3 +1,4 @@
+// Part of models/generate.h.
 // One sequence after the other, each with its own keys and values: what stands beside a prompt
 // cannot change it.
 #include <algorithm>

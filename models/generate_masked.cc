@@ -1,3 +1,4 @@
+// Part of models/generate.h.
 // The three ways to fill in masks: LLaDA's blocks, Dream's schedule, and the surest one a step.
 #include <ATen/core/grad_mode.h>
 

@@ -1,3 +1,4 @@
+// Part of models/golden.h.
 // Running a model on a golden's inputs.
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>

@@ -1,3 +1,4 @@
+// Part of models/passes.h.
 // A batch's valid and supervised positions, one after the other.
 #include <ATen/ops/empty.h>
 #include <ATen/ops/index_select.h>

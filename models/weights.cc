@@ -1,3 +1,4 @@
+// Part of models/model.h.
 // Weights from files, from a seed, or given: the three ways a Model comes to be.
 #include <ATen/Parallel.h>
 #include <ATen/ops/cat.h>

@@ -1,3 +1,4 @@
+// Part of schemas/spec.h.
 // Values as text: for messages (cut, escaped) and as the canonical form two equal specs share.
 #include <algorithm>
 #include <array>

@@ -1,3 +1,4 @@
+// Part of store/store.h.
 // `headcount store`: whether everything is as it was recorded, and a copy of it in one file. Both
 // read while a coordinator writes, and hold no snapshot of the log for long but for the copy.
 #include <sys/stat.h>

@@ -1,3 +1,4 @@
+// Part of store/store.h.
 // `headcount query`: somebody else's SQL, read-only, without ATTACH, within a time limit.
 #include <cctype>
 

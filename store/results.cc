@@ -1,3 +1,4 @@
+// Part of store/store.h.
 // Attempts, results, quarantine, alarms.
 #include <cerrno>
 #include <cstring>

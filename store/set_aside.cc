@@ -1,3 +1,4 @@
+// Part of store/store.h.
 // Results that no longer count: damaged ones, and those of a worker nobody trusts any more. They
 // move to the table `aside`, where people may look at them; the shards are open again.
 #include <cerrno>

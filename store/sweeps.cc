@@ -1,3 +1,4 @@
+// Part of store/store.h.
 // Sweeps, stages, bindings and the shards of planned stages.
 #include "schemas/error.h"
 #include "store/impl.h"

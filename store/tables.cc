@@ -1,3 +1,4 @@
+// Part of store/store.h.
 // Finished tables: whole as CBOR (what `results` prints, byte for byte), and as rows behind the
 // views.
 #include <cmath>

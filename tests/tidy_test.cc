@@ -1,6 +1,7 @@
 // The arrows of ARCHITECTURE.md against the real includes: which folder may include which, and
-// which third party is seen where. And one name, one type: the linker keeps one of two equally
-// named inline functions, whichever type it was made for.
+// which third party is seen where. One name, one type: the linker keeps one of two equally named
+// inline functions, whichever type it was made for. And comments that can be followed: files they
+// cite exist, a source without a header of its own says whose it is.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -20,7 +21,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Folders from the most specific path to the least; run.cc of a kind belongs to the run side.
+/// Folders from the most specific path to the least; what a kind computes belongs to the run side.
 std::string folder_of(const std::string& path) {
   static const std::regex run_side("experiments/(run/.*|kinds/[^/]+/run(_test)?\\.cc)");
   if (std::regex_match(path, run_side)) return "experiments/run";
@@ -251,6 +252,76 @@ TEST(Tidy, EverySourceSaysWhatItIsFor) {
   }
 }
 
+/// Every .h and .cc of ours, from the root.
+std::vector<std::string> sources() {
+  const fs::path root = HEADCOUNT_SOURCE_DIR;
+  std::vector<std::string> files;
+  for (const char* top : {"schemas", "store", "cluster", "models", "experiments", "coordinator",
+                          "worker", "cli", "tests"}) {
+    for (const auto& entry : fs::recursive_directory_iterator(root / top)) {
+      const auto extension = entry.path().extension();
+      if (extension == ".cc" || extension == ".h")
+        files.push_back(fs::relative(entry.path(), root).string());
+    }
+  }
+  return files;
+}
+
+/// Whether that file is there, named from the root, from the folder of the source that names it, or
+/// by its end somewhere below that folder.
+bool is_cited_rightly(const std::string& source, const std::string& cited) {
+  const fs::path root = HEADCOUNT_SOURCE_DIR, folder = (root / source).parent_path();
+  if (fs::exists(root / cited) || fs::exists(folder / cited)) return true;
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    if (entry.path().string().ends_with("/" + cited)) return true;
+  }
+  return false;
+}
+
+TEST(Tidy, FilesThatCommentsCiteExist) {
+  // Not <sysexits.h>, which is another's.
+  static const std::regex citation(
+      "(^|[^<A-Za-z0-9_./*-])([A-Za-z0-9_][A-Za-z0-9_./-]*\\.(md|h|def))\\b");
+  size_t seen = 0;
+  for (const auto& file : sources()) {
+    std::ifstream in(fs::path(HEADCOUNT_SOURCE_DIR) / file);
+    for (std::string line; std::getline(in, line);) {
+      const size_t at = line.find("// ");
+      if (at == std::string::npos) continue;
+      const std::string code = line.substr(0, at);
+      if (std::count(code.begin(), code.end(), '"') % 2 == 1) continue;  // text, not a comment
+      const std::string comment = line.substr(at);
+      for (std::sregex_iterator it(comment.begin(), comment.end(), citation), end; it != end;
+           ++it) {
+        ++seen;
+        EXPECT_TRUE(is_cited_rightly(file, (*it)[2]))
+            << file << " cites " << (*it)[2] << ": " << line;
+      }
+    }
+  }
+  EXPECT_GT(seen, 100u);
+}
+
+TEST(Tidy, ASourceHasItsHeaderOrSaysWhoseItIs) {
+  const fs::path root = HEADCOUNT_SOURCE_DIR;
+  static const std::regex part_of("// Part of ([^ ]+\\.h)\\.");
+  for (const auto& file : sources()) {
+    const fs::path path = root / file;
+    const bool is_own_program = path.filename() == "main.cc" || file.rfind("tests/", 0) == 0;
+    if (path.extension() != ".cc" || is_test(file) || is_own_program) continue;
+    const fs::path folder = path.parent_path();
+    const fs::path own = fs::path(path).replace_extension(".h");
+    const fs::path of_folder = folder / (folder.filename().string() + ".h");  // a kind's
+    if (fs::exists(own) || fs::exists(of_folder)) continue;
+    std::ifstream in(path);
+    std::string first;
+    std::getline(in, first);
+    std::smatch match;
+    EXPECT_TRUE(std::regex_match(first, match, part_of) && fs::exists(root / match[1].str()))
+        << file << " has no header: begin it with '// Part of FOLDER/HEADER.h.'";
+  }
+}
+
 TEST(Tidy, ReadsWhichTypesASourceDefines) {
   const std::string source = R"code(
     #include <struct>  // struct Comment {};
@@ -276,20 +347,14 @@ TEST(Tidy, ReadsWhichTypesASourceDefines) {
 TEST(Tidy, NoTwoTypesHaveOneNameInOneNamespace) {
   const fs::path root = HEADCOUNT_SOURCE_DIR;
   std::map<std::string, std::string> defined_in;
-  for (const char* top : {"schemas", "store", "cluster", "models", "experiments", "coordinator",
-                          "worker", "cli", "tests"}) {
-    for (const auto& entry : fs::recursive_directory_iterator(root / top)) {
-      const auto extension = entry.path().extension();
-      if (extension != ".cc" && extension != ".h") continue;
-      const std::string file = fs::relative(entry.path(), root).string();
-      SCOPED_TRACE(file);
-      std::ifstream in(entry.path());
-      const std::string text(std::istreambuf_iterator<char>(in), {});
-      for (const auto& type : types_of(text, extension == ".h")) {
-        const auto [there, is_new] = defined_in.emplace(type, file);
-        EXPECT_TRUE(is_new) << type << " is defined in " << there->second << " and in " << file
-                            << ": one name, one type";
-      }
+  for (const auto& file : sources()) {
+    SCOPED_TRACE(file);
+    std::ifstream in(root / file);
+    const std::string text(std::istreambuf_iterator<char>(in), {});
+    for (const auto& type : types_of(text, file.ends_with(".h"))) {
+      const auto [there, is_new] = defined_in.emplace(type, file);
+      EXPECT_TRUE(is_new) << type << " is defined in " << there->second << " and in " << file
+                          << ": one name, one type";
     }
   }
   EXPECT_GT(defined_in.size(), 200u);

@@ -1,3 +1,4 @@
+// Part of cluster/process/process.h.
 // Frames over a stream socket and the capped tail of a child's output.
 #include <errno.h>
 #include <poll.h>

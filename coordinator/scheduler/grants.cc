@@ -1,3 +1,4 @@
+// Part of coordinator/scheduler/machine.h.
 // Who gets what: sweeps in the order of shares.cc, shards to be granted again first, then the
 // cursor; credit is time.
 #include <algorithm>

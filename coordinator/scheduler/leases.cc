@@ -1,3 +1,4 @@
+// Part of coordinator/scheduler/machine.h.
 // How leases begin, end, and what becomes of their shards: granted again, done, or quarantined (law
 // 5).
 #include <algorithm>

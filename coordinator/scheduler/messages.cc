@@ -1,3 +1,4 @@
+// Part of coordinator/scheduler/machine.h.
 // What workers say: who they are, what they hold, what became of it.
 #include <algorithm>
 

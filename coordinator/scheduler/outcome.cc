@@ -1,3 +1,5 @@
+// Part of coordinator/scheduler/scheduler.h.
+// How attempts end: names, and what a runner's failure counts as.
 #include <array>
 
 #include "coordinator/scheduler/scheduler.h"

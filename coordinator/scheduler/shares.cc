@@ -1,3 +1,4 @@
+// Part of coordinator/scheduler/machine.h.
 // Which sweep is next. Higher priorities first, a lower one keeps one grant in so many. Sweeps of
 // one priority take turns by what they were served of the runners' time, the least first
 // (start-time fair queueing: Goyal, Vin and Cheng 1996): a grant counts as what its shard is

@@ -1,3 +1,4 @@
+// Part of coordinator/scheduler/machine.h.
 // What people see of the scheduler, and its books checked against each other.
 #include <algorithm>
 

@@ -1,3 +1,4 @@
+// Part of experiments/datasets/dataset.h.
 // The keys of every task as data, and what their values get wrong together.
 #include "experiments/datasets/addition.h"
 #include "experiments/datasets/dataset.h"

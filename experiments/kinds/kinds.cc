@@ -1,3 +1,4 @@
+// Part of experiments/kind.h.
 // The registry: every kind of kinds.def as a value, and the arrays of any kind's shards.
 #include <array>
 

@@ -1,3 +1,4 @@
+// Part of models/files/families.h.
 // LLaDA (an OLMo-style block, bidirectional) and tinydiff (weightless norms, squared ReLU, a table
 // of noise levels): the masked-diffusion families with names of their own.
 #include <map>

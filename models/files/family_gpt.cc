@@ -1,3 +1,4 @@
+// Part of models/files/families.h.
 // The families with LayerNorm: GPT-2, GPT-J, GPT-NeoX (Pythia), OPT.
 #include <map>
 

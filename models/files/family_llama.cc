@@ -1,3 +1,4 @@
+// Part of models/files/families.h.
 // Llama and the families that are Llama with a difference: Mistral, Qwen2, Qwen3, Dream.
 #include <algorithm>
 #include <map>

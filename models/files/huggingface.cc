@@ -1,3 +1,4 @@
+// Part of models/files/formats.h.
 // Hugging Face directories: config.json chooses the family, whose table says which tensors of the
 // checkpoint are which weights.
 #include <algorithm>

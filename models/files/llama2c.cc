@@ -1,3 +1,4 @@
+// Part of models/files/formats.h.
 // llama2.c version-0 checkpoints (karpathy/llama2.c, export.py legacy_export, run.c
 // memory_map_weights). Header: int32 dim, hidden_dim, n_layers, n_heads, n_kv_heads, vocab_size
 // (negative: the head is a tensor of its own at the end), seq_len. Then float32: embedding, all

@@ -1,3 +1,4 @@
+// Part of models/tokenizers/tokenizer_model.h.
 // llama2.c's tok*.bin: u32 length of the longest piece, then per piece f32 score, i32 size, bytes.
 // Spaces stand as ' ' in the pieces, one is put before a text; code points without a piece become
 // pieces 3 + byte; piece 1 begins a text.

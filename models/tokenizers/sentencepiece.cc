@@ -1,3 +1,4 @@
+// Part of models/tokenizers/tokenizer_model.h.
 // A SentencePiece tokenizer.model: a protocol buffer of pieces, the trainer's settings and the
 // normalizer's. Llama 1 and 2, TinyLlama and Mistral publish byte-pair encodings with byte fallback
 // and no normalization but spaces as U+2581; those are read and encoded here, twenty times as fast

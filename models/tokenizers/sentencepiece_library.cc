@@ -1,3 +1,4 @@
+// Part of models/tokenizers/tokenizer_model.h.
 // SentencePiece models of every other kind, by libsentencepiece. Linked into programs without
 // LibTorch alone (target hc_sentencepiece): the library exports a protobuf of its own, which
 // LibTorch's libprotobuf would fall into before main.

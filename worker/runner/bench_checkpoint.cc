@@ -1,3 +1,4 @@
+// Part of worker/runner/bench.h.
 // Checkpoints as large as the published ones. Weights are drawn and written a piece at a time, so
 // that 16 GB need no 16 GB of memory.
 #include <ATen/Parallel.h>

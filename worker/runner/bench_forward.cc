@@ -1,3 +1,4 @@
+// Part of worker/runner/bench.h.
 // A real checkpoint through one forward and backward pass: what a worker's shard costs.
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/rand.h>

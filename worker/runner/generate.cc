@@ -1,3 +1,4 @@
+// Part of worker/runner/commands.h.
 // Text from a model: what it writes after, or into, a prompt.
 #include "models/generate.h"
 

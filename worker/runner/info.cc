@@ -1,3 +1,4 @@
+// Part of worker/runner/commands.h.
 // `info`: what this machine holds.
 #include <ATen/ops/mm.h>
 #include <ATen/ops/ones.h>

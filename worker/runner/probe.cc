@@ -1,3 +1,4 @@
+// Part of worker/runner/commands.h.
 // One model and one `tokens` file: the experiments' own computations, asked directly.
 #include <cmath>
 #include <cstdio>

@@ -1,3 +1,4 @@
+// Part of worker/runner/commands.h.
 // `quadrature`: how far rules of integration are from brute force, on the shards of a spec.
 #include <cmath>
 #include <cstdio>

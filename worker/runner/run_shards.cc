@@ -1,3 +1,4 @@
+// Part of worker/runner/commands.h.
 // `run` and `compare`: shards without coordinator or worker.
 #include <cstdio>
 

@@ -1,3 +1,4 @@
+// Part of worker/runner/commands.h.
 // `verify`: is a model directory sound, and does this program compute what the model's own code
 // does.
 #include <cstdio>

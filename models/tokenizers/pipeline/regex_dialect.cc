@@ -1,3 +1,4 @@
+// Part of models/tokenizers/pipeline/regex.h.
 // Oniguruma's Ruby dialect for PCRE2. What differs: \s \w \h \v and word boundaries, \uHHHH, the
 // meaning of (?m), {,n}; sets inside sets, {n}+ and {n}? and what only one of them knows is
 // refused. ^ and $ stand at every line in both (PCRE2_MULTILINE).

@@ -1,3 +1,4 @@
+// Part of models/tokenizers/tokenizer_model.h.
 // tiktoken's rank files, "base64 rank" a line: Qwen's *.tiktoken and Llama 3's tokenizer.model.
 // They name neither pre-tokenizer nor special tokens; both are those of the models that publish
 // them.

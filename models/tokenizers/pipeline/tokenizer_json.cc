@@ -1,3 +1,4 @@
+// Part of models/tokenizers/tokenizer_model.h.
 // tokenizer.json: {"added_tokens", "normalizer", "pre_tokenizer", "model", "post_processor",
 // "decoder", "truncation", "padding"}. Where "model" has no "type", its keys decide.
 #include <array>

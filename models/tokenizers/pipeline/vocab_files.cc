@@ -1,3 +1,4 @@
+// Part of models/tokenizers/tokenizer_model.h.
 // Vocabularies without a description: vocab.json + merges.txt (GPT-2's words, or Qwen2's where
 // tokenizer_config.json names its class) and vocab.txt (uncased BERT), with the added tokens that
 // stand in files beside them.
