@@ -44,6 +44,16 @@ bool Loop::open_again(store::SweepId id, const Which& which) {
 }
 
 // `reads`: it reads a reopened stage's table, and its shards may change with that.
+//
+// A stage that lost results has the same shards as before, so its keys stay recorded (`whole`): it
+// is opened again from them, those with a result count as done, and only what is missing is
+// granted. A table that changes may change what its readers compute, down to their keys (the
+// sorted list of pruned heads): their shards are forgotten, and planned anew when the table is
+// there again. So are those of a stage whose planning was not finished. Either way the old table
+// goes: neither people nor later stages may read it once its results do not count. The scheduler
+// gives the stage up first, as it holds done bits of the old shards; what it had lent goes on for
+// other stages that want it, or is revoked. All of it is in one transaction with what caused it:
+// after a crash the stage is as it was, or open again.
 void Loop::reopen(LiveSweep* sweep, const store::StageRow& row, bool reads) {
   const bool whole = !reads && row.n_shards > 0 && store_.n_planned(row.id) == row.n_shards;
   if (sweep != nullptr) {

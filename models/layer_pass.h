@@ -47,7 +47,20 @@ struct Pass {
 /// Embeddings of the batch's rows: tokens, and positions and noise levels where they are learned.
 at::Tensor embed(const Pass& pass);
 
-/// Buffers of a forward direction, written anew by every layer.
+/// Buffers of a forward direction, written anew by every layer. They are few because a pass is
+/// bound by memory: what a layer leaves for later is in its tape, all else is gone with the layer.
+/// That is safe by the order in which a layer reads and writes, which whoever changes it must
+/// keep:
+///   normed  the input norm's rows [0, N), read by q, k, v and, where a layer has one norm, by the
+///           MLP too: attention must not write it. Else the MLP's norm writes rows [0, S) over it
+///           (N but for the last layer).
+///   gated   attention's z times the gates. Sequential layers project it at once, parallel ones in
+///           leave(), behind the MLP, which must not write it.
+///   delta   what attention adds to the stream, then (that has been read) what the MLP adds.
+///           leave() returns a view of it, and the next layer's input norm reads that before
+///           anything writes it.
+///   active  the MLP's inner rows, read at once.
+/// All have most_rows(): the last layer has S rows of queries where the others have N.
 struct Scratch {
   at::Tensor normed, gated, delta, active;
   explicit Scratch(const Pass& pass);

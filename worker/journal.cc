@@ -107,6 +107,7 @@ void Journal::set_aside(const std::string& bytes) {
 }
 
 void Journal::append(const std::string& bytes, bool durable) {
+  HC_CHECK(end_ == 0 || end_ >= kJournalHeader.size());
   const std::string whole = (end_ == 0 ? std::string(kJournalHeader) : "") + bytes;
   try {
     write_at(fd_, end_, whole, file_);
@@ -140,6 +141,7 @@ void Journal::remove(const std::vector<ShardKey>& keys) {
   for (const ShardKey& key : keys) {
     const auto found = places_.find(key);
     if (found == places_.end()) continue;
+    HC_CHECK(live_bytes_ >= found->second.size);
     live_bytes_ -= found->second.size;
     places_.erase(found);
     put_acknowledgement(bytes, key);
@@ -188,6 +190,7 @@ std::vector<ShardDone> Journal::all() const {
 
 /// In a file beside, which then takes this one's name: until it has, nothing here has changed.
 void Journal::write_anew(const std::vector<ShardDone>& results) {
+  HC_CHECK(results.size() >= places_.size());  // nothing that is kept is lost
   std::string bytes(kJournalHeader);
   std::vector<Place> written;
   for (const ShardDone& result : results) {

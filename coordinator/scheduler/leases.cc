@@ -59,6 +59,7 @@ Case make_case(const std::vector<EndedAttempt>& attempts) {
 }  // namespace
 
 Lease& Machine::add_lease(const ShardKey& key, Lease lease, WorkerState& worker) {
+  HC_CHECK(!lease.places.empty() && lease.attempt > 0);
   lease.sequence = ++sequence_;
   lease.worker = worker.key;
   lease.lent_at = lease.progressed_at = lease.sent_at = now_;
@@ -92,7 +93,8 @@ Lease Machine::end(const ShardKey& key, Outcome outcome, const std::string& mess
     serve(find_stage(lease.places.front().stage)->sweep, took_s - lease.expected_s);
   }
   WorkerState& worker = workers_.at(lease.worker);
-  worker.held.erase(key);
+  const bool was_held = worker.held.erase(key) == 1;
+  HC_CHECK(was_held);
   roomier_.push_back(&worker);
   worker.rooms.at(lease.tag).used -= lease.cost;
   act(EndAttempt{.key = key,
@@ -264,6 +266,7 @@ void Machine::forget_quarantined(const StageState& stage) {
 }
 
 void Machine::mark_done(StageState& stage, int64_t index) {
+  HC_CHECK(0 <= index && index < stage.n_shards && !stage.quarantined.contains(index));
   if (stage.done[static_cast<size_t>(index)]) return;
   stage.done[static_cast<size_t>(index)] = true;
   ++stage.n_done;

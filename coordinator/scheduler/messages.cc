@@ -132,6 +132,15 @@ void Machine::held_by(WorkerState& worker, const Held& held) {
   send(worker, Revoke{.key = held.key, .attempt = held.attempt});
 }
 
+// A worker holds what nobody lends it (any more): the coordinator was restarted, the lease expired
+// behind a partition, the worker was taken for lost. To revoke it always would throw away hours of
+// work after every fault; to believe it always would let any worker claim any shard, attempt
+// number and tag (law 2 judges results by them). So it goes on with what the records say was its
+// own attempt, given up without word from it, under the tag of then, while some stage wants the
+// result under that tag. Two may claim one shard: who runs it wins over who has it queued, and of
+// two who run it the one with the lease keeps it, else heartbeats would pass it back and forth for
+// ever (law 4). The other lease ends before this one begins: a shard has one at a time. The grant
+// is recorded again under its old number, so that a restart finds the attempt open.
 bool Machine::adopt(WorkerState& worker, const Held& held) {
   if (quarantined_.contains(held.key)) return false;
   const bool runs = held.state == HeldState::kRunning;

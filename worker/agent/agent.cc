@@ -237,6 +237,7 @@ void Agent::received(const Recall& recall) {
 
 void Agent::finish(const ShardKey& key, Work& work, double seconds, std::string result,
                    const RunnerInfo& info) {
+  HC_CHECK(work.state != HeldState::kDone && work.runner == -1);
   work.state = HeldState::kDone;
   work.model_path.clear();
   work.shard.clear();
@@ -254,7 +255,7 @@ void Agent::finish(const ShardKey& key, Work& work, double seconds, std::string 
 
 void Agent::fail(const ShardKey& key, Cause cause, std::string message) {
   const auto held = work_.find(key);
-  HC_CHECK(held != work_.end());
+  HC_CHECK(held != work_.end() && held->second.state == HeldState::kRunning);
   const Work& work = held->second;
   const std::string device = runners_.at(static_cast<size_t>(work.runner)).info.device;
   send(ShardFailed{.key = key,
@@ -268,6 +269,7 @@ void Agent::fail(const ShardKey& key, Cause cause, std::string message) {
 
 void Agent::drop(const ShardKey& key) {
   const auto held = work_.find(key);
+  HC_CHECK(held != work_.end());
   const Work& work = held->second;
   if (work.state == HeldState::kRunning) stop(work.runner);
   if (work.state == HeldState::kQueued) std::erase(queue_, key);
@@ -276,7 +278,9 @@ void Agent::drop(const ShardKey& key) {
 }
 
 void Agent::stop(int runner) {
-  runners_.at(static_cast<size_t>(runner)).state = RunnerState::kStopping;
+  RunnerState& state = runners_.at(static_cast<size_t>(runner)).state;
+  HC_CHECK(state == RunnerState::kBusy || state == RunnerState::kIdle);
+  state = RunnerState::kStopping;
   act(KillRunner{runner});
 }
 
@@ -317,6 +321,7 @@ void Agent::start_work() {
     const ShardKey key = *next;
     queue_.erase(next);
     Work& work = work_.at(key);
+    HC_CHECK(work.state == HeldState::kQueued);
     work.state = HeldState::kRunning;
     work.runner = static_cast<int>(i);
     work.progressed_at = now_;
@@ -397,6 +402,7 @@ void Agent::heartbeat() {
 }
 
 void Agent::send_done(Work& work) {
+  HC_CHECK(work.state == HeldState::kDone);
   work.sent_at = now_;
   act(Send{work.done});
 }
