@@ -83,9 +83,9 @@ class TemporaryState {
 /// Waits until every shard is planned, so that memory is that of unfinished shards.
 void wait_until_planned(Connection& connection, const std::string& id, int64_t shards) {
   while (true) {
-    const Json status = Json::parse(connection.ask("sweep.status", {{"id", id}}));
-    const Json& stage = status.at("stages").at(0);
-    if (stage.value("planned", int64_t{0}) >= shards && stage.value("state", "") == "open") return;
+    const auto status = coordinator::status_from_json(connection.ask("sweep.status", {{"id", id}}));
+    const auto& stage = status.stages.at(0);
+    if (stage.planned >= shards && stage.state == "open") return;
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
   }
 }
@@ -150,9 +150,9 @@ Json dispatch(const DispatchBench& options) {
       return interrupt.count() > 0;
     });
     if (waited.state != "finished") throw Error("sweep " + id + " is " + waited.state);
-    busy_s = options.sweeps > 1
-                 ? seconds_since(start)  // the workers' start included
-                 : Json::parse(waited.status_json).value("busy_s", seconds_since(start));
+    const auto& live = waited.status.live;
+    // Of several sweeps the workers' start is included.
+    busy_s = options.sweeps == 1 && live && live->busy_s ? *live->busy_s : seconds_since(start);
   }
   const double cpu_s = cpu_seconds(pid) - cpu_before;
   const Json info_after = Json::parse(connection.ask("coordinator.info", {}));

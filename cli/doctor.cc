@@ -19,6 +19,7 @@
 #include "cluster/process/process.h"
 #include "cluster/transport/keys.h"
 #include "coordinator/coordinator.h"
+#include "coordinator/sweep_status.h"
 #include "schemas/version.h"
 #include "worker/devices.h"
 
@@ -143,14 +144,13 @@ void look_at_coordinator(const Common& common, std::vector<Finding>& findings) {
                           grouped(n) + " new connections were shut: too many files are open",
                           "start it under a higher limit (ulimit -n)"});
     }
-    const Json workers = Json::parse(connection.ask("worker.list", {}, 5'000));
-    for (const Json& worker : workers.at("workers")) {
-      const std::string problem = worker.value("problem", "");
-      if (problem.empty() || worker.value("state", "") != "waiting") continue;
-      findings.push_back({"worker", Verdict::kBad,
-                          worker.value("name", "") + " on " + worker.value("host", "") +
-                              " takes no shards: " + problem,
-                          "it goes on by itself when that is mended"});
+    const std::string workers = connection.ask("worker.list", {}, 5'000);
+    for (const auto& worker : coordinator::workers_from_json(workers)) {
+      if (worker.problem.empty() || worker.state != "waiting") continue;
+      findings.push_back(
+          {"worker", Verdict::kBad,
+           worker.name + " on " + worker.host + " takes no shards: " + worker.problem,
+           "it goes on by itself when that is mended"});
     }
   } catch (const Error& error) {
     findings.push_back(

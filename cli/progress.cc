@@ -13,6 +13,9 @@
 namespace headcount::cli {
 namespace {
 
+using coordinator::StageStatus;
+using coordinator::SweepStatus;
+using coordinator::WorkerStatus;
 using Json = nlohmann::json;
 using Clock = std::chrono::steady_clock;
 
@@ -21,27 +24,10 @@ constexpr auto kPoll = std::chrono::milliseconds(100);
 constexpr int kAskEvery = 3;  // polls
 constexpr auto kLineEvery = std::chrono::seconds(5);
 
-Json parsed(const std::string& text) {
-  Json json = Json::parse(text, nullptr, false);
-  if (!json.is_object() || !json.contains("stages")) {
-    throw Error("the coordinator's answer is no status of a sweep");
-  }
-  return json;
-}
-
 std::string rate_text(double rate) {
   char buffer[32];
   std::snprintf(buffer, sizeof buffer, rate < 9.95 ? "%.2g/s" : "%.0f/s", rate);
   return buffer;
-}
-
-double number(const Json& json, const char* name) {
-  const auto found = json.find(name);
-  return found != json.end() && found->is_number() ? found->get<double>() : 0;
-}
-
-int64_t whole(const Json& json, const char* name) {
-  return static_cast<int64_t>(number(json, name));
 }
 
 std::string bar(double share) {
@@ -51,50 +37,45 @@ std::string bar(double share) {
 }
 
 /// "8.1/s, 3.5 s left", or the state where nothing moves.
-std::string pace(const Json& stage) {
-  const std::string state = stage.value("state", "");
-  if (state != "open") return state;
+std::string pace(const StageStatus& stage) {
+  if (stage.state != "open") return stage.state;
   std::string text;
-  if (number(stage, "rate") > 0) text = rate_text(number(stage, "rate"));
-  if (stage.contains("time_left_s") && stage["time_left_s"].is_number()) {
-    text += (text.empty() ? "" : ", ") + duration_text(number(stage, "time_left_s")) + " left";
-  }
+  if (stage.rate > 0) text = rate_text(stage.rate);
+  if (stage.time_left_s)
+    text += (text.empty() ? "" : ", ") + duration_text(*stage.time_left_s) + " left";
   return text.empty() ? "running" : text;
 }
 
-std::string trouble(const Json& stage) {
+std::string trouble(const StageStatus& stage) {
   std::string text;
-  if (const int64_t n = whole(stage, "quarantined"); n > 0) {
-    text += "; " + grouped(n) + " quarantined";
-  }
-  if (const std::string reason = stage.value("reason", ""); !reason.empty()) text += "; " + reason;
+  if (stage.quarantined > 0) text += "; " + grouped(stage.quarantined) + " quarantined";
+  if (!stage.reason.empty()) text += "; " + stage.reason;
   return text;
 }
 
-double share_done(const Json& stage) {
-  const double shards = number(stage, "shards");
-  return shards > 0 ? std::min(1.0, number(stage, "done") / shards) : 0;
+std::string done_of_shards(const StageStatus& stage) {
+  return grouped(stage.done) + "/" + grouped(stage.shards);
 }
 
-std::vector<std::string> stage_row(const Json& stage, bool bars) {
-  const double share = share_done(stage);
-  std::vector<std::string> row = {stage.value("name", ""), stage.value("kind", "")};
+std::vector<std::string> stage_row(const StageStatus& stage, bool bars) {
+  const double done = static_cast<double>(stage.done), shards = static_cast<double>(stage.shards);
+  const double share = shards > 0 ? std::min(1.0, done / shards) : 0;
+  std::vector<std::string> row = {stage.name, stage.kind};
   if (bars) row.push_back(bar(share));
-  row.push_back(grouped(whole(stage, "done")) + "/" + grouped(whole(stage, "shards")));
+  row.push_back(done_of_shards(stage));
   row.push_back(std::to_string(static_cast<int>(std::floor(share * 100))) + "%");
   row.push_back(pace(stage) + trouble(stage));
   return row;
 }
 
-std::vector<std::string> worker_row(const Json& worker) {
-  const size_t n_runners = worker.contains("devices") ? worker["devices"].size() : 0;
-  return {
-      worker.value("name", ""),
-      worker.value("state", ""),
-      std::to_string(n_runners) + (n_runners == 1 ? " runner" : " runners"),
-      grouped(whole(worker, "done")) + " done",
-      rate_text(number(worker, "rate")),
-      grouped(whole(worker, "running")) + " running, " + grouped(whole(worker, "held")) + " held"};
+std::vector<std::string> worker_row(const WorkerStatus& worker) {
+  const size_t n_runners = worker.devices.size();
+  return {worker.name,
+          worker.state,
+          std::to_string(n_runners) + (n_runners == 1 ? " runner" : " runners"),
+          grouped(worker.done) + " done",
+          rate_text(worker.rate),
+          grouped(worker.running) + " running, " + grouped(worker.held) + " held"};
 }
 
 std::vector<std::string> lines_of(const std::string& text) {
@@ -116,7 +97,7 @@ class Screen {
  public:
   explicit Screen(bool quiet) : quiet_(quiet), terminal_(::isatty(STDERR_FILENO) == 1) {}
 
-  void show(const std::string& status, bool last) {
+  void show(const SweepStatus& status, bool last) {
     if (quiet_) return;
     if (terminal_) {
       std::string text;
@@ -146,28 +127,23 @@ class Screen {
 
 }  // namespace
 
-std::vector<std::string> progress_lines(const std::string& status_json, bool bars) {
-  const Json status = parsed(status_json);
+std::vector<std::string> progress_lines(const SweepStatus& status, bool bars) {
   std::vector<std::vector<std::string>> stages = {{"stage", "kind"}};
   if (bars) stages[0].emplace_back("");
   stages[0].insert(stages[0].end(), {"shards", "", "pace"});
-  for (const Json& stage : status["stages"]) stages.push_back(stage_row(stage, bars));
+  for (const StageStatus& stage : status.stages) stages.push_back(stage_row(stage, bars));
   std::vector<std::string> lines = lines_of(aligned(stages));
-  if (const auto workers = status.find("workers");
-      workers != status.end() && workers->is_array() && !workers->empty()) {
-    std::vector<std::vector<std::string>> rows = {{"worker", "", "", "", "rate", ""}};
-    for (const Json& worker : *workers) rows.push_back(worker_row(worker));
-    for (std::string& line : lines_of(aligned(rows))) lines.push_back(std::move(line));
-  }
+  if (!status.live || status.live->workers.empty()) return lines;
+  std::vector<std::vector<std::string>> rows = {{"worker", "", "", "", "rate", ""}};
+  for (const WorkerStatus& worker : status.live->workers) rows.push_back(worker_row(worker));
+  for (std::string& line : lines_of(aligned(rows))) lines.push_back(std::move(line));
   return lines;
 }
 
-std::string progress_summary(const std::string& status_json) {
-  const Json status = parsed(status_json);
+std::string progress_summary(const SweepStatus& status) {
   std::string text;
-  for (const Json& stage : status["stages"]) {
-    text += (text.empty() ? "" : "; ") + stage.value("name", "") + " " +
-            grouped(whole(stage, "done")) + "/" + grouped(whole(stage, "shards")) + " (" +
+  for (const StageStatus& stage : status.stages) {
+    text += (text.empty() ? "" : "; ") + stage.name + " " + done_of_shards(stage) + " (" +
             pace(stage) + ")" + trouble(stage);
   }
   return text;
@@ -206,16 +182,18 @@ Waited watch_sweep(Connection& connection, const std::string& id, bool quiet, in
       std::this_thread::sleep_for(kPoll);
       continue;
     }
+    std::string answer;
     try {
-      waited.status_json = connection.ask("sweep.status", {{"id", id}}, 3'000);
+      answer = connection.ask("sweep.status", {{"id", id}}, 3'000);
       answered_at = Clock::now();
     } catch (const Error&) {
       if (Clock::now() - answered_at > std::chrono::milliseconds(patience_ms)) throw;
       std::this_thread::sleep_for(kPoll);
       continue;
     }
-    waited.state = parsed(waited.status_json).value("state", "");
-    screen.show(waited.status_json, ended(waited.state));
+    waited.status = coordinator::status_from_json(answer);
+    waited.state = waited.status.state;
+    screen.show(waited.status, ended(waited.state));
     if (ended(waited.state)) return waited;
     std::this_thread::sleep_for(kPoll);
   }

@@ -1,5 +1,4 @@
-// A sweep while it runs: the status of coordinator/requests.h as lines for people, and waiting for
-// its end.
+// A sweep while it runs: its status as lines for people, and waiting for its end.
 #pragma once
 
 #include <chrono>
@@ -9,21 +8,21 @@
 #include <vector>
 
 #include "cli/connection.h"
+#include "coordinator/sweep_status.h"
 
 namespace headcount::cli {
 
-/// Lines for one answer of sweep.status: one a stage (done of shards, share, rate, time left) and
-/// one a worker; `bars`: with progress bars, for a terminal. Throws Error for text that is no
-/// status.
-std::vector<std::string> progress_lines(const std::string& status_json, bool bars);
+/// One line a stage (done of shards, share, rate, time left) and one a worker; `bars`: with
+/// progress bars, for a terminal.
+std::vector<std::string> progress_lines(const coordinator::SweepStatus& status, bool bars);
 
 /// One line: "importance 12/40 (8.1/s, 3.5 s left); pruning waits".
-std::string progress_summary(const std::string& status_json);
+std::string progress_summary(const coordinator::SweepStatus& status);
 
 /// How a wait ended: the sweep's state ("finished", "cancelled", "stopped"), or "interrupted".
 struct Waited {
   std::string state;
-  std::string status_json;  // the last answer
+  coordinator::SweepStatus status;  // the last answer
 };
 
 /// What the coordinator still reads of a spec that was submitted as `file`: a line on stderr every

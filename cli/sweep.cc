@@ -15,6 +15,7 @@
 namespace headcount::cli {
 namespace {
 
+using coordinator::SweepStatus;
 using Json = nlohmann::json;
 
 /// The coordinator's answer, or where none runs the database's own.
@@ -23,12 +24,12 @@ std::string list_json(const Common& common) {
   return coordinator::list_json(open_database(common));
 }
 
-std::string status_json(const Common& common, const std::string& id) {
+SweepStatus status_of(const Common& common, const std::string& id) {
   if (auto connection = Connection::find(common)) {
-    return connection->ask("sweep.status", {{"id", id}});
+    return coordinator::status_from_json(connection->ask("sweep.status", {{"id", id}}));
   }
   const store::Store store = open_database(common);
-  return coordinator::status_json(store, coordinator::find_sweep(store, id).id);
+  return coordinator::sweep_status(store, coordinator::find_sweep(store, id).id);
 }
 
 int list(const Session& session) {
@@ -52,41 +53,32 @@ int list(const Session& session) {
   return kOk;
 }
 
-std::string status_text(const std::string& answer) {
-  const Json status = Json::parse(answer);
-  std::string text = "sweep " + std::to_string(status.at("id").get<int64_t>()) + " \"" +
-                     status.at("name").get<std::string>() +
-                     "\": " + status.at("state").get<std::string>() + ", created " +
-                     status.at("created_at").get<std::string>() + "\n";
-  if (const std::string waits = status.value("waits", ""); !waits.empty())
-    text += "WAITS: nothing can be recorded: " + waits + "\n";
-  for (const std::string& line : progress_lines(answer, false)) text += line + "\n";
-  for (const Json& model : status.value("models", Json::array())) {
-    const std::string tag = model.value("tag", "");
-    text += "model " + model.value("model", "") + ": " +
-            (tag.empty() ? "not bound to a numerics tag yet" : "numerics " + tag);
-    text += "\n";
+std::string status_text(const SweepStatus& status) {
+  std::string text = "sweep " + std::to_string(status.id) + " \"" + status.name +
+                     "\": " + status.state + ", created " + status.created_at + "\n";
+  if (status.live && !status.live->waits.empty())
+    text += "WAITS: nothing can be recorded: " + status.live->waits + "\n";
+  for (const std::string& line : progress_lines(status, false)) text += line + "\n";
+  for (const auto& [model, tag] : status.models) {
+    text += "model " + model + ": " +
+            (tag.empty() ? "not bound to a numerics tag yet" : "numerics " + tag) + "\n";
   }
-  for (const Json& stage : status.value("stages", Json::array())) {
-    if (const auto n = stage.value("withdrawn", int64_t{0}); n > 0)
-      text += "WARNING: " + grouped(n) + " results behind the table of stage " +
-              stage.value("name", "") + " were set aside since: `headcount sweep retry " +
-              std::to_string(status.at("id").get<int64_t>()) + "`\n";
+  for (const auto& stage : status.stages) {
+    if (stage.withdrawn > 0)
+      text += "WARNING: " + grouped(stage.withdrawn) + " results behind the table of stage " +
+              stage.name + " were set aside since: `headcount sweep retry " +
+              std::to_string(status.id) + "`\n";
   }
-  for (const Json& alarm : status.value("alarms", Json::array())) {
-    text += "ALARM: " + alarm.get<std::string>() + "\n";
-  }
+  for (const std::string& alarm : status.alarms) text += "ALARM: " + alarm + "\n";
   return text;
 }
 
 int status(const Session& session, const std::string& id) {
-  const std::string answer = status_json(session.common, id);
+  const SweepStatus status = status_of(session.common, id);
   if (session.common.json()) {
-    emit(session.common, answer);
-  } else if (session.common.quiet()) {
-    emit(session.common, Json::parse(answer).at("state").get<std::string>());
+    emit(session.common, coordinator::status_json(status));
   } else {
-    emit(session.common, status_text(answer));
+    emit(session.common, session.common.quiet() ? status.state : status_text(status));
   }
   return kOk;
 }
@@ -98,9 +90,9 @@ int watch(const Session& session, const std::string& id) {
                                     [&] { return interrupt.count() > 0; });
   if (waited.state == "interrupted") return kOk;  // only the watching ends
   if (session.common.json()) {
-    emit(session.common, waited.status_json);
+    emit(session.common, coordinator::status_json(waited.status));
   } else {
-    emit(session.common, session.common.quiet() ? waited.state : status_text(waited.status_json));
+    emit(session.common, session.common.quiet() ? waited.state : status_text(waited.status));
   }
   return waited.state == "finished" ? kOk : kFailed;
 }

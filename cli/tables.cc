@@ -118,14 +118,10 @@ void warn_aside(const std::vector<Table>& tables) {
 }
 
 int show_outcome(const Common& common, const Waited& waited, const std::string& id) {
-  const Json status = Json::parse(waited.status_json);
   int64_t missing = 0;
-  for (const Json& stage : status.at("stages")) {
-    missing += stage.value("quarantined", int64_t{0});
-    const std::string reason = stage.value("reason", "");
-    if (!reason.empty()) {
-      std::cerr << "stage " << stage.value("name", "") << ": " << reason << "\n";
-    }
+  for (const auto& stage : waited.status.stages) {
+    missing += stage.quarantined;
+    if (!stage.reason.empty()) std::cerr << "stage " << stage.name << ": " << stage.reason << "\n";
   }
   const bool whole = waited.state == "finished" && missing == 0;
   if (!common.quiet()) {

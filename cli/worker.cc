@@ -14,6 +14,7 @@
 #include "cli/text.h"
 #include "cluster/transport/keys.h"
 #include "coordinator/coordinator.h"
+#include "coordinator/sweep_status.h"
 #include "worker/daemon.h"
 #include "worker/devices.h"
 
@@ -142,11 +143,11 @@ int start(const Session& session, const Options& options) {
   return kOk;
 }
 
-std::string devices_text(const Json& devices) {
+std::string devices_text(const std::vector<coordinator::WorkerStatus::Device>& devices) {
   std::vector<std::pair<std::string, int>> counts;
-  for (const Json& device : devices) {
-    const std::string name = device.value("device", "");
-    if (counts.empty() || counts.back().first != name) counts.emplace_back(name, 0);
+  for (const auto& runner : devices) {
+    if (counts.empty() || counts.back().first != runner.device)
+      counts.emplace_back(runner.device, 0);
     ++counts.back().second;
   }
   std::string text;
@@ -165,24 +166,19 @@ int list(const Session& session) {
   std::vector<std::vector<std::string>> rows = {
       {"name", "host", "state", "runners", "running", "held", "done", "heard", "numerics"}};
   std::string names, problems;
-  const Json parsed = Json::parse(answer);
-  for (const Json& worker : parsed.at("workers")) {
-    const Json devices = worker.value("devices", Json::array());
+  for (const auto& worker : coordinator::workers_from_json(answer)) {
     std::vector<std::string> tags;
-    for (const Json& device : devices) {
-      const std::string tag = device.value("tag", "");
-      if (!tag.empty() && (tags.empty() || tags.back() != tag)) tags.push_back(tag);
+    for (const auto& runner : worker.devices) {
+      if (!runner.tag.empty() && (tags.empty() || tags.back() != runner.tag))
+        tags.push_back(runner.tag);
     }
     std::string tag_text;
     for (const std::string& tag : tags) tag_text += (tag_text.empty() ? "" : " | ") + tag;
-    rows.push_back({worker.value("name", ""), worker.value("host", ""), worker.value("state", ""),
-                    devices_text(devices), grouped(worker.value("running", int64_t{0})),
-                    grouped(worker.value("held", int64_t{0})),
-                    grouped(worker.value("done", int64_t{0})),
-                    duration_text(worker.value("last_seen_s", 0.0)) + " ago", tag_text});
-    names += rows.back()[0] + "\n";
-    const std::string problem = worker.value("problem", "");
-    if (!problem.empty()) problems += rows.back()[0] + " waits: " + problem + "\n";
+    rows.push_back({worker.name, worker.host, worker.state, devices_text(worker.devices),
+                    grouped(worker.running), grouped(worker.held), grouped(worker.done),
+                    duration_text(worker.last_seen_s) + " ago", tag_text});
+    names += worker.name + "\n";
+    if (!worker.problem.empty()) problems += worker.name + " waits: " + worker.problem + "\n";
   }
   emit(session.common, session.common.quiet() ? names : aligned(rows) + problems);
   return kOk;

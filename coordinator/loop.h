@@ -140,7 +140,7 @@ class Loop {
                      const Request& request);  // "" : answered later
   std::string info_json() const;
   std::string status(store::SweepId id) const;
-  std::string workers_json() const;
+  std::vector<WorkerStatus> worker_statuses() const;
   std::string change_sweep(const std::string& verb, const std::string& id);
   void cancel(store::SweepId id);
   void pause(store::SweepId id, bool paused);

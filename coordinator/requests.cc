@@ -155,7 +155,7 @@ std::string Loop::answer(const transport::Incoming& incoming, const Request& req
   }
   if (verb.rfind("sweep.", 0) == 0) return change_sweep(verb, text("id"));
   if (verb == "results") return results(incoming, request);
-  if (verb == "worker.list") return workers_json();
+  if (verb == "worker.list") return workers_json(worker_statuses());
   if (verb == "worker.drain") {
     const std::string name = text("name");
     for (const auto& worker : scheduler_.workers()) {
@@ -214,61 +214,58 @@ std::string Loop::info_json() const {
                {"shut_out", server_.n_shut_out()}});
 }
 
-std::string Loop::workers_json() const {
-  Json list = Json::array();
+std::vector<WorkerStatus> Loop::worker_statuses() const {
+  std::vector<WorkerStatus> workers;
   for (const auto& worker : scheduler_.workers()) {
     const auto key = allowed_.find(worker.worker);
-    Json devices = Json::array();
-    for (const auto& runner : worker.runners)
-      devices.push_back(
-          {{"device", runner.device}, {"tag", runner.tag}, {"memory_bytes", runner.memory_bytes}});
-    const auto totals = totals_.find(worker.worker);
-    list.push_back({{"name", key ? key->name : worker.worker},
-                    {"host", worker.host},
-                    {"devices", devices},
-                    {"state", !worker.connected         ? "lost"
-                              : worker.draining         ? "draining"
-                              : !worker.problem.empty() ? "waiting"
-                                                        : "connected"},
-                    {"problem", worker.problem},
-                    {"held", worker.n_queued + worker.n_running},
-                    {"running", worker.n_running},
-                    {"done", totals == totals_.end() ? 0 : totals->second.done},
-                    {"rate", totals == totals_.end() ? 0.0 : totals->second.rate.per_second()},
-                    {"last_seen_s", static_cast<double>(now() - worker.heard_at) / 1000.0}});
+    WorkerStatus status{.name = key ? key->name : worker.worker,
+                        .host = worker.host,
+                        .devices = {},
+                        .state = !worker.connected         ? "lost"
+                                 : worker.draining         ? "draining"
+                                 : !worker.problem.empty() ? "waiting"
+                                                           : "connected",
+                        .problem = worker.problem,
+                        .held = worker.n_queued + worker.n_running,
+                        .running = worker.n_running,
+                        .last_seen_s = static_cast<double>(now() - worker.heard_at) / 1000.0};
+    for (const auto& runner : worker.runners) {
+      status.devices.push_back(
+          {.device = runner.device, .tag = runner.tag, .memory_bytes = runner.memory_bytes});
+    }
+    if (const auto totals = totals_.find(worker.worker); totals != totals_.end()) {
+      status.done = totals->second.done;
+      status.rate = totals->second.rate.per_second();
+    }
+    workers.push_back(std::move(status));
   }
-  return dump({{"workers", list}});
+  return workers;
 }
 
 std::string Loop::status(store::SweepId id) const {
-  Json json = Json::parse(status_json(store_, id, [this](const auto& row) { return counts(row); }));
+  SweepStatus status = sweep_status(store_, id, [this](const auto& row) { return counts(row); });
   const auto sweep = live_.find(id);
   const std::string unread = unread_text(id);
-  for (auto& stage : json["stages"]) {
-    stage["rate"] = 0.0;
-    stage["time_left_s"] = nullptr;
-    if (!unread.empty() && (stage["state"] == "open" || stage["state"] == "waiting"))
-      stage["reason"] = unread;
+  for (StageStatus& stage : status.stages) {
+    if (!unread.empty() && (stage.state == "open" || stage.state == "waiting"))
+      stage.reason = unread;
     if (sweep == live_.end()) continue;
     for (const auto& live : sweep->second.stages) {
-      if (live.id != stage["id"].get<StageId>()) continue;
-      if (live.phase == Phase::kPlanning) stage["reason"] = "planning";
+      if (live.id != stage.id) continue;
+      if (live.phase == Phase::kPlanning) stage.reason = "planning";
       if (live.phase == Phase::kWaiting && !sweep->second.bound)
-        stage["reason"] = "waits for a worker with a runner";
-      const double rate = live.phase == Phase::kOpen ? live.rate.per_second() : 0;
-      stage["rate"] = rate;
-      const auto left = stage["shards"].get<int64_t>() - stage["done"].get<int64_t>() -
-                        stage["quarantined"].get<int64_t>();
-      if (rate > 0) stage["time_left_s"] = static_cast<double>(left) / rate;
+        stage.reason = "waits for a worker with a runner";
+      stage.rate = live.phase == Phase::kOpen ? live.rate.per_second() : 0;
+      const int64_t left = stage.shards - stage.done - stage.quarantined;
+      if (stage.rate > 0) stage.time_left_s = static_cast<double>(left) / stage.rate;
     }
   }
-  json["waits"] = waits_;
-  json["workers"] = Json::parse(workers_json())["workers"];
+  status.live = {.waits = waits_, .workers = worker_statuses()};
   if (const auto span = spans_.find(id); span != spans_.end() && span->second.first_grant > 0) {
     const Millis end = span->second.end > 0 ? span->second.end : now();
-    json["busy_s"] = static_cast<double>(end - span->second.first_grant) / 1000.0;
+    status.live->busy_s = static_cast<double>(end - span->second.first_grant) / 1000.0;
   }
-  return dump(json);
+  return status_json(status);
 }
 
 std::string Loop::change_sweep(const std::string& verb, const std::string& text) {

@@ -26,21 +26,13 @@ namespace headcount::coordinator {
 //                                                 continue: an unfinished sweep of equal digest goes
 //                                                 on instead of a new one
 //   sweep.list        client  -                   list_json (view.h)
-//   sweep.status      client  id                  status_json (view.h); per stage also "rate"
-//                                                 (shards/s) and "time_left_s" (null: unknown);
-//                                                 "workers" as in worker.list; "waits" as in
-//                                                 coordinator.info; "busy_s" since the
-//                                                 first grant of this process
+//   sweep.status      client  id                  a live SweepStatus (sweep_status.h)
 //   sweep.cancel, sweep.pause, sweep.resume, sweep.retry (quarantined shards, withdrawn results)
 //                     client  id                  {"id", "state"}
 //   sweep.explain     client  id                  {"lines": [what keeps it from going on]}
 //   results           client  id, stage (""=all)  to_json of its tables; a running stage's from
 //                                                 what is there
-//   worker.list       client  -                   {"workers": [{"name", "host", "devices":
-//                                                 [{"device", "tag"}], "state" (connected |
-//                                                 draining | waiting | lost), "problem" (what it
-//                                                 waits for), "held", "running", "done", "rate",
-//                                                 "last_seen_s"}]}
+//   worker.list       client  -                   its WorkerStatuses (sweep_status.h)
 //   worker.drain      admin   name                {"name"}
 //   key.list          admin   -                   {"keys": [{"name", "role", "public_key",
 //                                                 "created_at"}]}

@@ -157,39 +157,37 @@ std::string list_json(const Store& store, const CountsOf& counts) {
   return dump({{"sweeps", list}});
 }
 
-std::string status_json(const Store& store, store::SweepId id, const CountsOf& counts) {
+SweepStatus sweep_status(const Store& store, store::SweepId id, const CountsOf& counts) {
   const auto sweep = store.sweep(id);
   if (!sweep) throw Error("there is no sweep " + std::to_string(id));
-  Json models = Json::array(), stages = Json::array(), alarms = Json::array();
-  for (const auto& binding : store.bindings(id)) {
-    models.push_back({{"model", binding.model}, {"tag", binding.tag}});
-  }
+  SweepStatus status{.id = sweep->id,
+                     .name = sweep->name,
+                     .state = sweep->state,
+                     .digest = to_hex(sweep->digest),
+                     .file = sweep->file,
+                     .created_at = sweep->created_at,
+                     .finished_at = sweep->finished_at,
+                     .models = {},
+                     .stages = {},
+                     .alarms = newest_alarms(store)};
+  for (const auto& binding : store.bindings(id))
+    status.models.push_back({.model = binding.model, .tag = binding.tag});
   for (const auto& stage : store.stages(id)) {
     const auto n = counts(stage);
-    stages.push_back({{"id", stage.id},
-                      {"name", stage.name},
-                      {"kind", stage.kind},
-                      {"state", stage.state},
-                      {"reason", stage.reason},
-                      {"shards", stage.n_shards},
-                      {"planned", n.planned},
-                      {"cached", stage.n_cached},
-                      {"done", n.done},
-                      {"quarantined", n.quarantined},
-                      {"withdrawn", stage.n_withdrawn},
-                      {"micro_batch", stage.micro_batch}});
+    status.stages.push_back({.id = stage.id,
+                             .name = stage.name,
+                             .kind = stage.kind,
+                             .state = stage.state,
+                             .reason = stage.reason,
+                             .shards = stage.n_shards,
+                             .planned = n.planned,
+                             .cached = stage.n_cached,
+                             .done = n.done,
+                             .quarantined = n.quarantined,
+                             .withdrawn = stage.n_withdrawn,
+                             .micro_batch = stage.micro_batch});
   }
-  for (const auto& alarm : newest_alarms(store)) alarms.push_back(alarm);
-  return dump({{"id", sweep->id},
-               {"name", sweep->name},
-               {"state", sweep->state},
-               {"digest", to_hex(sweep->digest)},
-               {"file", sweep->file},
-               {"created_at", sweep->created_at},
-               {"finished_at", sweep->finished_at},
-               {"models", models},
-               {"stages", stages},
-               {"alarms", alarms}});
+  return status;
 }
 
 std::vector<std::string> explain(const Store& store, store::SweepId id) {

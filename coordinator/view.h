@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "coordinator/sweep_status.h"
 #include "experiments/sweep.h"
 #include "schemas/table.h"
 #include "store/store.h"
@@ -28,15 +29,10 @@ inline std::string list_json(const store::Store& store) {
   return list_json(store, counts_from(store));
 }
 
-/// {"id", "name", "state", "digest", "file", "created_at", "finished_at", "models": [{"model",
-/// "tag"}], "stages": [{"id", "name", "kind", "state", "reason", "shards",
-/// "planned", "cached", "done", "quarantined", "withdrawn" (results of its table that were
-/// since), "micro_batch"}], "alarms": [..]}. A running
-/// coordinator adds per stage "rate" (shards/s) and "time_left_s" (null: unknown), and "workers" as
-/// in worker.list.
-std::string status_json(const store::Store& store, store::SweepId sweep, const CountsOf& counts);
-inline std::string status_json(const store::Store& store, store::SweepId sweep) {
-  return status_json(store, sweep, counts_from(store));
+/// What the database knows of it: without `live`.
+SweepStatus sweep_status(const store::Store& store, store::SweepId sweep, const CountsOf& counts);
+inline SweepStatus sweep_status(const store::Store& store, store::SweepId sweep) {
+  return sweep_status(store, sweep, counts_from(store));
 }
 
 /// What keeps a sweep from going on, one sentence each: quarantined shards with their evidence,
