@@ -4,9 +4,8 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "experiments/kinds/head_importance/head_importance.h"
+#include "experiments/kinds/head_importance/run.h"
 #include "experiments/run/brute_force.h"
-#include "experiments/run/computations.h"
 #include "worker/runner/commands.h"
 #include "worker/runner/inputs.h"
 #include "worker/runner/model_cache.h"
@@ -113,9 +112,9 @@ int quadrature(const QuadratureOptions& options) {
   double tol_floor = 1;
   for (size_t s = 0; s < file.shards.size(); ++s) {
     const Shard& shard = file.shards[s];
-    if (shard.kind != "head_importance")
-      throw BadInput(options.shards + " holds shards of kind " + shard.kind +
-                     ": only head_importance integrates");
+    if (const auto& integrates = importance::computation(); shard.kind != integrates.name)
+      throw BadInput(options.shards + " holds shards of kind " + shard.kind + ": only " +
+                     std::string(integrates.name) + " integrates");
     const models::Model& model = models.get(shard);
     const importance::Integrand asked =
         importance::integrand(shard, model, models.pass(shard, model));

@@ -80,21 +80,4 @@ Params params_of(const Shard& shard) {
   return params;
 }
 
-std::vector<ArrayPlan> arrays(const Shard& shard) {
-  const auto rows = static_cast<int64_t>(shard.rows.size());
-  switch (params_of(shard).question) {
-    case Question::kMaskedCe:
-    case Question::kNextToken:
-      return {{"nll", {rows}}, {"tokens", {rows}}};
-    case Question::kExactMatch:
-      return {{"match", {rows}}};
-    case Question::kChoices: {
-      size_t most = 0;
-      for (const Row& row : shard.rows) most = std::max(most, row.choices.size());
-      return {{"log_prob", {rows, static_cast<int64_t>(most)}}};
-    }
-  }
-  refuse("an impossible metric");
-}
-
 }  // namespace headcount::experiments::evaluate

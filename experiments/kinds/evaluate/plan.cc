@@ -198,10 +198,10 @@ Shard shard_of_point(const Point& point, int64_t i) {
 
 const Kind& the_kind() {
   static const Kind kind{.name = "evaluate",
-                         .numerics_version = kNumericsVersion,
-                         .micro_batch = kMicroBatch,
+                         .computation = computation(),
                          .params = params(),
-                         .reads_scores = true,
+                         .reads = Output::kHeadScores,
+                         .picture = Picture::kMetricGrid,
                          .check = check_point,
                          .count = count,
                          .shard = shard_of_point,

@@ -23,8 +23,8 @@
 #include <string>
 #include <vector>
 
+#include "experiments/computation.h"
 #include "schemas/fields.h"
-#include "schemas/result.h"
 #include "schemas/row.h"
 #include "schemas/shard.h"
 
@@ -110,7 +110,7 @@ Quadrature quadrature_of(const std::string& name);
 Fields to_fields(const Params& params);
 Params params_of(const Shard& shard);
 
-/// The arrays that shard must yield.
-std::vector<ArrayPlan> arrays(const Shard& shard);
+/// The computation of such shards.
+const Computation& computation();
 
 }  // namespace headcount::experiments::head_importance

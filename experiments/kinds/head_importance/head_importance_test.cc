@@ -134,6 +134,7 @@ TEST(HeadImportancePlan, ParametersSurviveTheShard) {
                       .tol_floor = 0.1,
                       .max_evaluations = 17};
   Shard shard;
+  shard.kind = computation().name;
   shard.params = to_fields(params);
   shard.rows = fixture::masked_rows(3).rows;
   EXPECT_EQ(params_of(shard), params);

@@ -158,21 +158,4 @@ size_t audited_row(std::span<const Row> rows) {
   return static_cast<size_t>(least - rows.begin());
 }
 
-std::vector<ArrayPlan> arrays(const Shard& shard) {
-  const Params params = params_of(shard);
-  const auto rows = static_cast<int64_t>(shard.rows.size());
-  const std::vector<int64_t> per_row = {rows}, per_head = {rows, params.n_selected()};
-  std::vector<ArrayPlan> planned;
-  if (params.adaptive()) {
-    planned.push_back({"audit", {1, params.n_selected()}});
-    planned.push_back({"evaluations", per_row});
-  }
-  planned.push_back({"ig", per_head});
-  if (params.has_half()) planned.push_back({"ig_half", per_head});
-  planned.push_back({"score_base", per_row});
-  planned.push_back({"score_one", per_row});
-  if (params.adaptive()) planned.push_back({"unconverged", per_row});
-  return planned;
-}
-
 }  // namespace headcount::experiments::head_importance

@@ -165,8 +165,6 @@ int64_t ig_steps(const Point& point) {
   return get_or<int64_t>(point.values, "ig_steps", adaptive(point) ? kAdaptiveSteps : 8);
 }
 
-using Complain = std::function<void(const std::string&, const std::string&)>;
-
 void check_masks(const Point& point, const Complain& complain) {
   for (const char* name : {"mask_probs", "mask_samples"}) {
     const bool given = point.values.count(name) > 0;
@@ -274,7 +272,7 @@ int64_t count(const Point& point) {
 Shard shard(const Point& point, int64_t i) {
   const Loops n = loops(point);
   const Integers at = unravel(i, {n.n_blocks, n.n_probs, n.n_draws, n.n_path_blocks});
-  Shard shard = blank_shard(point, "head_importance", kNumericsVersion, kMicroBatch);
+  Shard shard = blank_shard(point, computation());
   shard.params = to_fields(params_at(point, at[1], at[2], at[3]));
   shard.seed = masked(point) || stochastic(point) ? point.seed : 0;
   shard.rows =
@@ -335,10 +333,13 @@ Params params_at(const Point& point, int64_t prob, int64_t draw, int64_t path_bl
 
 const Kind& the_kind() {
   static const Kind kind{.name = "head_importance",
-                         .numerics_version = kNumericsVersion,
-                         .micro_batch = kMicroBatch,
-                         .gradients = true,
+                         .computation = computation(),
                          .params = params(),
+                         .gives = Output::kHeadScores,
+                         .value =
+                             "integrated gradients of J = -loss (nats) over head gates; "
+                             "positive = the head raises the log-likelihood",
+                         .picture = Picture::kHeadMap,
                          .check = check,
                          .count = count,
                          .shard = shard,

@@ -1,9 +1,9 @@
 // The numbers of a head_importance shard: the integrator of experiments/run on the model's gate
 // gradients.
-#include "experiments/kinds/head_importance/head_importance.h"
+#include "experiments/kinds/head_importance/run.h"
+
 #include "experiments/run/batch.h"
-#include "experiments/run/computations.h"
-#include "experiments/run/integrate.h"
+#include "experiments/run/run.h"
 #include "schemas/error.h"
 
 namespace headcount::experiments::head_importance {
@@ -136,8 +136,9 @@ Integrand integrand(const Shard& shard, const models::Model& model,
 }
 
 Result run(const Shard& shard, const models::Model& model, const Progress& progress,
-           const models::PassOptions& pass) {
-  const Integrand asked = integrand(shard, model, pass);
+           const DeviceMemory& device) {
+  const Integrand asked = integrand(
+      shard, model, {.checkpointing = pass_of(shard, model.config, device).checkpointing});
   Integrals integrals = integrate(asked.integration, asked.score, progress);
 
   const auto n_rows = static_cast<int64_t>(shard.rows.size());

@@ -1,6 +1,8 @@
 // head_importance shards on small models: laws (completeness, independence of the block,
 // determinism) and outside witnesses (central differences, a converged composite rule on the
 // shipped model).
+#include "experiments/kinds/head_importance/run.h"
+
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -12,7 +14,6 @@
 #include "experiments/kinds/head_importance/head_importance.h"
 #include "experiments/run/batch.h"
 #include "experiments/run/brute_force.h"
-#include "experiments/run/computations.h"
 #include "experiments/run/quadrature.h"
 #include "experiments/run/test_model.h"
 #include "experiments/sweep.h"

@@ -13,7 +13,6 @@ Table aggregate(const std::string& stage, std::span<const Point> points, const R
 namespace {
 
 using evaluate::Asked;
-using evaluate::Complain;
 using Texts = std::vector<std::string>;
 
 std::span<const ParamInfo> params() {
@@ -165,11 +164,11 @@ int64_t shard_index(const Point& point, const std::vector<Asked>& questions, siz
 
 const Kind& the_kind() {
   static const Kind kind{.name = "head_pruning",
-                         .numerics_version = evaluate::kNumericsVersion,
-                         .micro_batch = evaluate::kMicroBatch,
+                         .computation = evaluate::computation(),
                          .params = params(),
-                         .reads_scores = true,
-                         .scores_required = true,
+                         .reads = Output::kHeadScores,
+                         .must_read = true,
+                         .picture = Picture::kArms,
                          .check = check,
                          .count = count,
                          .shard = shard,
