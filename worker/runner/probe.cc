@@ -173,7 +173,7 @@ int gradient(const ProbeOptions& options) {
   const Opened opened = open(options.model, options.dtype, options.compute);
   // One right step from zero is the gradient at one, times an increment of one.
   importance::Params params = importance_params(opened.model.config);
-  params.quadrature = importance::Quadrature::kRight;
+  params.quadrature = experiments::Rule::kRight;
   params.ig_steps = 1;
   const Result result = compute(options, opened.model, importance::computation(), to_fields(params),
                                 rows_of(options, opened.model.config));
@@ -195,7 +195,7 @@ int gradient(const ProbeOptions& options) {
 int diagonal(const ProbeOptions& options) {
   const Opened opened = open(options.model, options.dtype, options.compute);
   importance::Params params = importance_params(opened.model.config);
-  params.quadrature = read_input([&] { return importance::quadrature_of(options.quadrature); });
+  params.quadrature = read_input([&] { return experiments::rule_of(options.quadrature); });
   params.ig_steps = options.ig_steps;
   if (params.ig_steps == 0) params.ig_steps = params.adaptive() ? importance::kAdaptiveSteps : 8;
   params.baseline = options.baseline;

@@ -35,8 +35,7 @@ Tried tried(const std::string& text) {
   if (number.empty() || *end != '\0' || !(value > 0))
     throw BadInput("--rule " + text + ": write adaptive:TOL, or NAME:INTERVALS as trapezoid:8");
   Tried one{.text = text};
-  one.rule = importance::rule_of(
-      read_input([&] { return importance::quadrature_of(text.substr(0, colon)); }));
+  one.rule = read_input([&] { return experiments::rule_of(text.substr(0, colon)); });
   if (one.rule == Rule::kAdaptive) {
     one.tol = value;
   } else {

@@ -19,15 +19,15 @@ Evaluations evaluations(const Params& params) {
   const int64_t k = params.ig_steps;
   const int64_t half = params.has_half() ? k / 2 : 0;
   switch (params.quadrature) {
-    case Quadrature::kRight:
-    case Quadrature::kLeft:
+    case Rule::kRight:
+    case Rule::kLeft:
       return {k - 1, 1, 1};
-    case Quadrature::kTrapezoid:
+    case Rule::kTrapezoid:
       return {k - 1, 2, 0};
-    case Quadrature::kAdaptive:
+    case Rule::kAdaptive:
       return {expected_evaluations(params) - 2, 2, 0};
-    case Quadrature::kMidpoint:
-    case Quadrature::kGaussLegendre:
+    case Rule::kMidpoint:
+    case Rule::kGaussLegendre:
       return {k + half, 0, 2};
   }
   return {};

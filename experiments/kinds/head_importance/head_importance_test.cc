@@ -128,7 +128,7 @@ TEST(HeadImportancePlan, ParametersSurviveTheShard) {
                       .path_block = 8,
                       .threshold_sampling = ThresholdSampling::kIid,
                       .ramp_width = 0.5,
-                      .quadrature = Quadrature::kAdaptive,
+                      .quadrature = Rule::kAdaptive,
                       .ig_steps = 4,
                       .tol = 1e-4,
                       .tol_floor = 0.1,

@@ -96,32 +96,13 @@ double score_rounding(const models::Model& model) {
 
 }  // namespace
 
-Rule rule_of(Quadrature quadrature) {
-  switch (quadrature) {
-    case Quadrature::kRight:
-      return Rule::kRight;
-    case Quadrature::kLeft:
-      return Rule::kLeft;
-    case Quadrature::kMidpoint:
-      return Rule::kMidpoint;
-    case Quadrature::kTrapezoid:
-      return Rule::kTrapezoid;
-    case Quadrature::kAdaptive:
-      return Rule::kAdaptive;
-    case Quadrature::kGaussLegendre:
-      return Rule::kGaussLegendre;
-  }
-  HC_CHECK(false);
-  return Rule::kTrapezoid;
-}
-
 Integrand integrand(const Shard& shard, const models::Model& model,
                     const models::PassOptions& pass) {
   const Params params = params_of(shard);
   check_shard(shard, params, model.config);
   Integration integration{.n_gates = params.n_selected(),
                           .paths = {},
-                          .rule = rule_of(params.quadrature),
+                          .rule = params.quadrature,
                           .steps = params.ig_steps,
                           .tol = params.tol,
                           .tol_floor = params.tol_floor,

@@ -15,7 +15,6 @@ struct Integrand {
   Integration integration;
   ScoreFunction score;
 };
-Rule rule_of(Quadrature quadrature);
 /// Throws Error on a shard the model cannot take.
 Integrand integrand(const Shard& shard, const models::Model& model,
                     const models::PassOptions& pass);
