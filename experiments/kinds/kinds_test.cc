@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "experiments/kind.h"
+#include "experiments/kinds/noop/noop.h"
 #include "experiments/sweep.h"
 #include "schemas/error.h"
 
@@ -42,6 +43,19 @@ TEST(Kinds, AHiddenOneIsFoundAndNotOffered) {
   EXPECT_TRUE(find_kind("noop")->hidden);
   EXPECT_TRUE(std::none_of(kinds().begin(), kinds().end(),
                            [](const Kind& kind) { return kind.name == "noop"; }));
+}
+
+TEST(Kinds, ShardsOfANoopSweepAreKnownByItsNumberAndTheirOwn) {
+  const Sweep made = noop::sweep(7, 3);
+  const Stage& stage = made.stages.at(0);
+  EXPECT_EQ(count(stage), 3);
+  Shard second;  // as databases hold its key
+  second.kind = "noop";
+  second.seed = 7;
+  second.params = {{"i", int64_t{1}}};
+  EXPECT_EQ(shard(stage, 1), second);
+  EXPECT_EQ(arrays(second).size(), 1u);
+  EXPECT_TRUE(made.spec.models.empty());
 }
 
 TEST(Kinds, EveryParameterSaysWhatItIsAndShowsAnExample) {
