@@ -7,6 +7,7 @@
 
 #include "cli/export_formats.h"
 #include "cli/render.h"
+#include "experiments/kind.h"
 #include "models/files/safetensors.h"
 #include "schemas/error.h"
 
@@ -123,9 +124,7 @@ std::vector<int64_t> layers_of(const HeadScores& scores) {
 Fields metadata_of(const Table& table, const Fields& provenance) {
   Fields metadata = provenance;
   metadata["objective_sign"] = int64_t{1};
-  metadata["score_semantics"] = std::string(
-      "integrated gradients of J = -loss (nats) over head gates; positive = the head raises the "
-      "log-likelihood");
+  metadata["score_semantics"] = std::string(experiments::find_kind(table.kind)->value);
   metadata["stage"] = table.stage;
   metadata["kind"] = table.kind;
   const auto add = [&](const std::string& name, const Cell& cell) {
@@ -195,7 +194,8 @@ std::string export_table(const Table& table, const std::map<std::string, std::st
                          const Fields& provenance, ExportFormat format) {
   const Table rows = chosen(table, where);
   if (format == ExportFormat::kCsv) return render({rows}, Format::kCsv);
-  if (table.kind != "head_importance") {
+  const auto* kind = experiments::find_kind(table.kind);
+  if (kind == nullptr || kind->gives != experiments::Output::kHeadScores) {
     throw Error("stage \"" + table.stage + "\" is of kind " + table.kind +
                 ": pt, safetensors and npy hold head scores; export it as csv");
   }

@@ -10,11 +10,13 @@
 
 #include "cli/render.h"
 #include "cli/text.h"
+#include "experiments/kind.h"
 #include "experiments/kinds/head_pruning/head_pruning.h"
 
 namespace headcount::cli {
 namespace {
 
+using experiments::Picture;
 using Cells = std::vector<Cell>;
 using Lines = std::vector<std::vector<std::string>>;
 
@@ -113,7 +115,7 @@ const Cell& diagnostic(const Table& table, const Cells& row, const std::string& 
   return cell_of(table.diagnostic_columns, row, name);
 }
 
-// ---- head_importance
+// ---- Picture::kHeadMap
 
 /// A full block's shade; where `dim`, a low block of that rank.
 const char* shade(double share, bool dim) {
@@ -259,7 +261,7 @@ std::string trust(const Table& table) {
   return legend + "\n" + indented(aligned(lines));
 }
 
-std::string head_importance(const Table& table) {
+std::string head_map_of(const Table& table) {
   const auto all = groups(table);
   std::string out;
   for (const Group& group : all) {
@@ -276,7 +278,7 @@ std::string head_importance(const Table& table) {
   return out;
 }
 
-// ---- head_pruning
+// ---- Picture::kArms
 
 struct CurvePoint {
   Cell value, se, low, high;
@@ -405,7 +407,7 @@ std::string areas(const Table& table, const Cells& row, const std::string& metri
          readable(std::log2(1 + static_cast<double>(most_k))) + "\n";
 }
 
-std::string head_pruning_of(const Table& table, const Group& group, const Cells& diagnostics) {
+std::string chart_of(const Table& table, const Group& group, const Cells& diagnostics) {
   const std::string metric = cell_text(diagnostic(table, diagnostics, "metric"));
   const auto rows = rows_of(table, group, metric);
   const Curves curves = curves_of(table, rows);
@@ -422,20 +424,27 @@ std::string head_pruning_of(const Table& table, const Group& group, const Cells&
 }
 
 /// What a user sees of a model first: whether its answers are right, then its loss.
-std::string head_pruning(const Table& table, const Group& group) {
+std::string charts_of(const Table& table, const Group& group) {
   std::string out;
   for (const char* first : {"exact_match", "accuracy", "loss"}) {
     for (const Cells* row : group.diagnostics) {
       if (diagnostic(table, *row, "metric") == Cell(std::string(first)))
-        out += (out.empty() ? "" : "\n") + head_pruning_of(table, group, *row);
+        out += (out.empty() ? "" : "\n") + chart_of(table, group, *row);
     }
   }
   return out.empty() ? "nothing yet\n" : out;
 }
 
-// ---- evaluate: one line a point, one column a metric with its 95 % interval
+std::string arms_of(const Table& table) {
+  std::string out;
+  for (const Group& group : groups(table))
+    out += point_text(table, group) + "\n" + indented(charts_of(table, group)) + "\n";
+  return out;
+}
 
-std::string evaluate(const Table& table) {
+// ---- Picture::kMetricGrid: one line a point, one column a metric with its 95 % interval
+
+std::string metric_grid(const Table& table) {
   const auto all = groups(table);
   std::vector<std::string> metrics;
   for (const Cells& row : table.rows) {
@@ -475,6 +484,22 @@ std::string plain(const std::vector<std::string>& columns, const std::vector<Cel
   return aligned(lines);
 }
 
+/// A kind this program does not know is drawn as it is.
+std::string picture_of(const Table& table) {
+  const auto* kind = experiments::find_kind(table.kind);
+  switch (kind == nullptr ? Picture::kColumns : kind->picture) {
+    case Picture::kHeadMap:
+      return head_map_of(table);
+    case Picture::kArms:
+      return arms_of(table);
+    case Picture::kMetricGrid:
+      return indented(metric_grid(table));
+    case Picture::kColumns:
+      return indented(plain(table.columns, table.rows));
+  }
+  return "";
+}
+
 }  // namespace
 
 std::string cell_text(const Cell& cell) {
@@ -486,16 +511,7 @@ std::string cell_text(const Cell& cell) {
 }
 
 std::string text_of(const Table& table) {
-  std::string out = table.stage + " · " + table.kind + "\n";
-  if (table.kind == "head_importance") {
-    out += head_importance(table);
-  } else if (table.kind == "head_pruning") {
-    for (const Group& group : groups(table)) {
-      out += point_text(table, group) + "\n" + indented(head_pruning(table, group)) + "\n";
-    }
-  } else {
-    out += indented(table.kind == "evaluate" ? evaluate(table) : plain(table.columns, table.rows));
-  }
+  std::string out = table.stage + " · " + table.kind + "\n" + picture_of(table);
   while (out.ends_with("\n\n")) out.pop_back();
   for (const auto& warning : table.warnings) out += "warning: " + warning + "\n";
   return out;

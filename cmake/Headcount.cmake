@@ -63,6 +63,24 @@ function(headcount_folder name)
   endif()
 endfunction()
 
+# headcount_kinds_outside(GLOBS names registry): the globs of the sources `names` of every kind of HEADCOUNT_KINDS_DIR, for headcount_folder.
+# They include each other from that folder, and the source that reads kinds.def, `registry`, reads the folder's own after it. Only these
+# sources know of it, so all others stay as they are compiled without.
+function(headcount_kinds_outside globs names registry)
+  set(found)
+  if(HEADCOUNT_KINDS_DIR)
+    foreach(name ${names})
+      list(APPEND found "${HEADCOUNT_KINDS_DIR}/*${name}")
+    endforeach()
+    file(GLOB sources CONFIGURE_DEPENDS ${found})
+    if(sources)
+      set_source_files_properties(${sources} PROPERTIES INCLUDE_DIRECTORIES "${HEADCOUNT_KINDS_DIR}")
+    endif()
+    set_source_files_properties(${registry} PROPERTIES COMPILE_DEFINITIONS "HEADCOUNT_KINDS_DEF=\"${HEADCOUNT_KINDS_DIR}/kinds.def\"")
+  endif()
+  set(${globs} ${found} PARENT_SCOPE)
+endfunction()
+
 # headcount_test(NAME SOURCES a_test.cc ... [LINK lib ...] [LABELS l ...] [TIMEOUT s]): one GoogleTest program, one ctest entry.
 function(headcount_test name)
   find_package(GTest REQUIRED)

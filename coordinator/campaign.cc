@@ -7,10 +7,9 @@ namespace headcount::coordinator {
 namespace {
 
 constexpr Millis kWindow = 30'000;
-constexpr const char* kNoop = "noop";
 
 const experiments::Point& point_of(const LiveSweep& sweep, const LiveStage& stage, int64_t i) {
-  const auto& planned = sweep.plan->stages[stage.number];
+  const auto& planned = sweep.plan.stages[stage.number];
   return planned.points[experiments::place(planned, i).point];
 }
 
@@ -30,17 +29,22 @@ double Rate::per_second() const {
                    : 0;
 }
 
-Shard noop_shard(store::SweepId sweep, int64_t i) {
-  Shard shard;
-  shard.kind = kNoop;
-  shard.seed = static_cast<uint64_t>(sweep);  // another sweep of noops is not the same work
-  shard.params = {{"i", i}};
-  return shard;
+std::vector<store::StageRow> stage_rows(const experiments::Sweep& plan) {
+  std::vector<store::StageRow> rows;
+  for (size_t i = 0; i < plan.stages.size(); ++i) {
+    store::StageRow row;
+    row.number = static_cast<int>(i);
+    row.name = plan.stages[i].name;
+    row.kind = std::string(plan.stages[i].kind->name);
+    row.state = "waiting";
+    row.n_shards = experiments::count(plan.stages[i]);
+    rows.push_back(std::move(row));
+  }
+  return rows;
 }
 
 bool has_its_scores(const LiveSweep& sweep, const LiveStage& stage) {
-  if (!sweep.plan) return true;
-  const auto& planned = sweep.plan->stages[stage.number];
+  const auto& planned = sweep.plan.stages[stage.number];
   return planned.input < 0 ||
          std::none_of(planned.points.begin(), planned.points.end(), [](const auto& point) {
            return point.scores && point.scores->value.empty();
@@ -48,16 +52,15 @@ bool has_its_scores(const LiveSweep& sweep, const LiveStage& stage) {
 }
 
 Shard shard_of(const LiveSweep& sweep, const LiveStage& stage, int64_t i) {
-  return sweep.plan ? experiments::shard(sweep.plan->stages[stage.number], i)
-                    : noop_shard(sweep.id, i);
+  return experiments::shard(sweep.plan.stages[stage.number], i);
 }
 
 std::string model_path_of(const LiveSweep& sweep, const LiveStage& stage, int64_t i) {
-  return sweep.plan ? point_of(sweep, stage, i).model->path : "";
+  return point_of(sweep, stage, i).model->path;
 }
 
 std::string tag_of(const LiveSweep& sweep, const LiveStage& stage, int64_t i) {
-  return sweep.plan ? point_of(sweep, stage, i).model->tag : std::string(kNoopTag);
+  return point_of(sweep, stage, i).model->tag;
 }
 
 bool is_gpu(const std::string& tag) { return tag.rfind("cuda-", 0) == 0; }
@@ -69,11 +72,6 @@ const TagView& of_most_capacity(std::span<const TagView> tags) {
   };
   return *std::max_element(tags.begin(), tags.end(),
                            [&](const auto& a, const auto& b) { return worth(a) < worth(b); });
-}
-
-std::vector<ArrayPlan> arrays_of(const Shard& shard) {
-  if (shard.kind == kNoop) return {{kNoop, {}}};
-  return experiments::arrays(shard);
 }
 
 }  // namespace headcount::coordinator

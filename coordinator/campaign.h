@@ -4,7 +4,6 @@
 
 #include <deque>
 #include <map>
-#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -46,11 +45,14 @@ struct LiveSweep {
   std::string name;
   bool paused = false;
   int64_t priority = 0;
-  bool bound = false;                      // its models have their tags, on disk
-  bool sought = false;                     // on record, whole, as of an equal sweep
-  std::optional<experiments::Sweep> plan;  // absent: `bench dispatch`, whose shards are noops
+  bool bound = false;   // its models have their tags, on disk
+  bool sought = false;  // on record, whole, as of an equal sweep
+  experiments::Sweep plan;
   std::vector<LiveStage> stages;
 };
+
+/// What is recorded of the stages of a sweep that begins.
+std::vector<store::StageRow> stage_rows(const experiments::Sweep& plan);
 
 /// Whether the stage's shards can be made: it reads no scores, or has them.
 bool has_its_scores(const LiveSweep& sweep, const LiveStage& stage);
@@ -58,16 +60,11 @@ bool has_its_scores(const LiveSweep& sweep, const LiveStage& stage);
 Shard shard_of(const LiveSweep& sweep, const LiveStage& stage, int64_t i);
 std::string model_path_of(const LiveSweep& sweep, const LiveStage& stage, int64_t i);
 std::string tag_of(const LiveSweep& sweep, const LiveStage& stage, int64_t i);
-/// The arrays that shard must yield.
-std::vector<ArrayPlan> arrays_of(const Shard& shard);
 
 /// Tags of GPUs start so: worker/runner/tag.h.
 bool is_gpu(const std::string& tag);
 /// The one that can compute most: GPUs before CPUs, those by runners x nominal memory, these by
 /// runners; of equal ones the one that was there first. `tags` is not empty.
 const TagView& of_most_capacity(std::span<const TagView> tags);
-
-/// Shard i of the noop sweep `sweep`: nothing to compute, one stored row.
-Shard noop_shard(store::SweepId sweep, int64_t i);
 
 }  // namespace headcount::coordinator

@@ -257,7 +257,7 @@ std::optional<std::vector<ArrayPlan>> Loop::arrays_for(const ShardKey& key) {
     const auto [sweep, stage] = live_stage(stage_id);
     if (stage == nullptr || !has_its_scores(*sweep, *stage)) continue;
     const Shard shard = shard_of(*sweep, *stage, index);
-    if (headcount::key(shard) == key) return arrays_of(shard);
+    if (headcount::key(shard) == key) return experiments::arrays(shard);
   }
   if (const auto kept = store_.meta(arrays_meta(key))) return arrays_from(*kept);
   return std::nullopt;
@@ -340,7 +340,7 @@ int64_t Loop::send_grants() {
       broken_.push_back(grant.stage);
       continue;
     }
-    granted_[grant.key] = arrays_of(shard);
+    granted_[grant.key] = experiments::arrays(shard);
     if (Span& span = spans_[sweep->id]; span.first_grant == 0) span.first_grant = now();
     n_answers += heard_.contains(grant.worker);
     send(grant.connection, Grant{.key = grant.key,

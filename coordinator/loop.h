@@ -93,7 +93,7 @@ class Loop {
   Millis now() const;
 
   // stages.cc
-  void admit(store::SweepId id, std::optional<experiments::Sweep> plan);
+  void admit(store::SweepId id, experiments::Sweep plan);
   void advance();
   bool bind(LiveSweep& sweep);
   bool bind_as_before(LiveSweep& sweep);

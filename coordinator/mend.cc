@@ -20,11 +20,11 @@ bool Loop::open_again(store::SweepId id, const Which& which) {
   std::set<int> opened;
   for (const auto& row : store_.stages(id)) {
     const auto* kind = experiments::find_kind(row.kind);
-    // Without its plan, whatever reads scores may read a reopened stage's.
+    // Without its plan, whatever reads a stage may read a reopened stage's.
     const bool reads =
-        sweep != nullptr && sweep->plan
-            ? opened.contains(sweep->plan->stages[static_cast<size_t>(row.number)].input)
-            : !opened.empty() && kind != nullptr && kind->reads_scores;
+        sweep != nullptr
+            ? opened.contains(sweep->plan.stages[static_cast<size_t>(row.number)].input)
+            : !opened.empty() && kind != nullptr && kind->reads != experiments::Output::kNone;
     if (!reads && !which(row)) continue;
     opened.insert(row.number);
     if (sweep_row->state == "cancelled") {
@@ -63,7 +63,7 @@ void Loop::reopen(LiveSweep* sweep, const store::StageRow& row, bool reads) {
     stage.reopens = whole;
     stage.n_planned = whole ? stage.n_shards : 0;
     stage.counts = {};
-    sweep->bound = !sweep->plan;  // what fitted no device may fit one of today's
+    sweep->bound = false;  // what fitted no device may fit one of today's
   }
   if (!whole) store_.clear_shards(row.id);
   store_.clear_table(row.id);

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "coordinator/loop.h"
+#include "experiments/kinds/noop/noop.h"
 #include "schemas/error.h"
 
 namespace headcount::coordinator {
@@ -57,8 +58,8 @@ void Loop::restore() {
 }
 
 void Loop::read_again(const store::SweepRow& row) {
-  if (row.text.empty()) {  // noops have no files to read
-    admit(row.id, std::nullopt);
+  if (row.text.empty()) {  // of bench(): no files to read
+    admit(row.id, experiments::noop::sweep(row.id, store_.stages(row.id).at(0).n_shards));
     return;
   }
   Submission submission;
@@ -114,7 +115,7 @@ void Loop::resumed(store::SweepId id, PlanDone done) {
                [this](const auto& row) { return row.n_withdrawn > 0 || has_damaged_table(row); });
   unread_.erase(id);
   if (changed.empty()) {
-    admit(id, std::move(done.prepared.sweep));
+    admit(id, std::move(*done.prepared.sweep));
   } else {
     log_.line("sweep " + std::to_string(id) + " cannot go on: " + changed);
     for (const auto& stage : stages) {
@@ -221,16 +222,6 @@ void Loop::submitted(const Submission& submission, PlanDone done) {
       if (row.digest == digest && unfinished(row.state)) return answer(row.id, true);
     }
   }
-  std::vector<store::StageRow> rows;
-  for (size_t i = 0; i < plan.stages.size(); ++i) {
-    store::StageRow row;
-    row.number = static_cast<int>(i);
-    row.name = plan.stages[i].name;
-    row.kind = std::string(plan.stages[i].kind->name);
-    row.state = "waiting";
-    row.n_shards = experiments::count(plan.stages[i]);
-    rows.push_back(std::move(row));
-  }
   store::SweepRow row;
   row.name = plan.spec.name;
   row.digest = digest;
@@ -239,12 +230,12 @@ void Loop::submitted(const Submission& submission, PlanDone done) {
   row.text = submission.job.text;
   row.state = "running";
   row.priority = plan.spec.priority;
-  const store::SweepId id = store_.add_sweep(row, rows);
+  const store::SweepId id = store_.add_sweep(row, stage_rows(plan));
   remember_files(store_, id, done.files);
   if (submission.confined) store_.set_meta(confined_meta(id), "");
   log_.line("sweep " + std::to_string(id) + " \"" + row.name + "\": " + shards_text(n_shards));
   answer(id, false);
-  admit(id, std::move(done.prepared.sweep));
+  admit(id, std::move(*done.prepared.sweep));
 }
 
 void Loop::answer_results(const Submission& submission, PlanDone done) {

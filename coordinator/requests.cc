@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "coordinator/loop.h"
+#include "experiments/kinds/noop/noop.h"
 #include "schemas/error.h"
 #include "schemas/try_again.h"
 #include "schemas/version.h"
@@ -382,8 +383,8 @@ std::vector<Table> Loop::tables_so_far(const LiveSweep& sweep, const std::string
     const auto& live = sweep.stages[static_cast<size_t>(row.number)];
     if (auto table = stored_table(store_, row); table && live.phase == Phase::kEnded) {
       found.push_back(std::move(*table));
-    } else if (sweep.plan && live.phase == Phase::kOpen) {
-      found.push_back(aggregate(store_, row, sweep.plan->stages[live.number]));
+    } else if (live.phase == Phase::kOpen && can_be_aggregated(store_, row)) {
+      found.push_back(aggregate(store_, row, sweep.plan.stages[live.number]));
     }
   }
   if (!named) throw Error("sweep " + std::to_string(sweep.id) + " has no stage \"" + stage + "\"");
@@ -394,7 +395,7 @@ std::vector<Table> Loop::tables_so_far(const LiveSweep& sweep, const std::string
 std::vector<std::string> Loop::unable_workers(const LiveSweep& sweep) const {
   std::set<std::string> bound;
   for (const auto& binding : store_.bindings(sweep.id)) bound.insert(binding.tag);
-  if (!sweep.plan || !sweep.bound || bound.contains(std::string(kAnyTag))) return {};
+  if (bound.empty() || !sweep.bound || bound.contains(std::string(kAnyTag))) return {};
   std::string wanted;
   for (const auto& tag : bound) wanted += (wanted.empty() ? "" : " or ") + tag;
   std::vector<std::string> lines;
@@ -447,18 +448,15 @@ std::string Loop::revoke_key(const Request& request) {
 std::string Loop::bench(int64_t n_shards) {
   if (n_shards < 1 || n_shards > 100'000'000)
     throw Error("bench.submit takes 1 to 100,000,000 shards");
+  const experiments::Sweep plan = experiments::noop::sweep(0, n_shards);  // its number is to come
   store::SweepRow row;
-  row.name = "noop";
-  row.digest = sha256("noop " + std::to_string(n_shards));
+  row.name = plan.spec.name;
+  row.digest = sha256(row.name + " " + std::to_string(n_shards));
   row.file = "bench dispatch";
   row.root = options_.root;
   row.state = "running";
-  store::StageRow stage;
-  stage.name = stage.kind = "noop";
-  stage.state = "waiting";
-  stage.n_shards = n_shards;
-  const auto id = store_.add_sweep(row, {stage});
-  admit(id, std::nullopt);
+  const auto id = store_.add_sweep(row, stage_rows(plan));
+  read_again(*store_.sweep(id));
   return dump({{"id", id}});
 }
 

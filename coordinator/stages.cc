@@ -24,16 +24,6 @@ std::string shards_text(int64_t n) { return std::to_string(n) + (n == 1 ? " shar
 /// Where the nominal memory of a tag's devices is remembered, for when none is connected.
 std::string memory_meta(const std::string& tag) { return "memory of " + tag; }
 
-Table noop_table(const std::string& stage, int64_t n_done) {
-  return {.stage = stage,
-          .kind = "noop",
-          .columns = {"metric", "value", "se", "n"},
-          .rows = {{std::string("shards"), static_cast<double>(n_done), Cell{}, n_done}},
-          .diagnostic_columns = {},
-          .diagnostics = {},
-          .warnings = {}};
-}
-
 }  // namespace
 
 LiveSweep* Loop::live_sweep(store::SweepId id) {
@@ -71,7 +61,7 @@ store::StageCounts Loop::counts(const LiveStage& stage) const {
   return n;
 }
 
-void Loop::admit(store::SweepId id, std::optional<experiments::Sweep> plan) {
+void Loop::admit(store::SweepId id, experiments::Sweep plan) {
   const auto row = store_.sweep(id);
   const auto rows = store_.stages(id);
   LiveSweep& sweep = live_[id];
@@ -85,9 +75,8 @@ void Loop::admit(store::SweepId id, std::optional<experiments::Sweep> plan) {
     return std::any_of(bindings.begin(), bindings.end(),
                        [&](const auto& binding) { return binding.model == model->name; });
   };
-  sweep.bound =
-      !sweep.plan || std::all_of(sweep.plan->models.begin(), sweep.plan->models.end(), is_bound);
-  if (sweep.plan) apply_records(*sweep.plan, bindings, rows);
+  sweep.bound = std::all_of(sweep.plan.models.begin(), sweep.plan.models.end(), is_bound);
+  apply_records(sweep.plan, bindings, rows);
   for (const auto& stage : rows) {
     LiveStage live{.id = stage.id,
                    .number = static_cast<size_t>(stage.number),
@@ -110,18 +99,17 @@ void Loop::admit(store::SweepId id, std::optional<experiments::Sweep> plan) {
     }
     // Scores come from the finished table of the input, whatever the state of the stage that reads
     // them.
-    const int input = sweep.plan ? sweep.plan->stages[live.number].input : -1;
+    const int input = sweep.plan.stages[live.number].input;
     if (input >= 0) {
       if (const auto table = store_.table(rows[static_cast<size_t>(input)].id))
-        experiments::attach_scores(*sweep.plan, stage.number, *table);
+        experiments::attach_scores(sweep.plan, stage.number, *table);
     }
     sweep_of_[stage.id] = id;
     sweep.stages.push_back(std::move(live));
   }
   for (auto& stage : sweep.stages) {
-    if (!sweep.plan || stage.phase == Phase::kEnded || !has_its_scores(sweep, stage)) continue;
-    const auto why =
-        planned_otherwise(store_, rows[stage.number], sweep.plan->stages[stage.number]);
+    if (stage.phase == Phase::kEnded || !has_its_scores(sweep, stage)) continue;
+    const auto why = planned_otherwise(store_, rows[stage.number], sweep.plan.stages[stage.number]);
     if (!why.empty()) stop_stage(sweep, stage, why);
   }
   for (auto& stage : sweep.stages) {  // what was open before a restart
@@ -171,7 +159,7 @@ bool Loop::bind_as_before(LiveSweep& sweep) {
     if (rows[stage.number].micro_batch > 0)
       store_.set_stage_micro_batch(stage.id, rows[stage.number].micro_batch);
   }
-  apply_records(*sweep.plan, store_.bindings(sweep.id), store_.stages(sweep.id));
+  apply_records(sweep.plan, store_.bindings(sweep.id), store_.stages(sweep.id));
   sweep.bound = true;
   return true;
 }
@@ -181,13 +169,14 @@ bool Loop::bind_as_before(LiveSweep& sweep) {
 // yet. A stage no micro-batch of which fits is stopped, and its models may be bound anew when it is
 // tried again.
 bool Loop::bind(LiveSweep& sweep) {
+  if (sweep.plan.spec.models.empty()) return sweep.bound = true;  // nothing to load (noop)
   if (!std::exchange(sweep.sought, true) && bind_as_before(sweep)) return true;
   const std::vector<TagView> connected = scheduler_.tags();
   std::map<std::string, std::string> tags;  // by model
   for (const auto& [model, tag] : store_.bindings(sweep.id)) tags[model] = tag;
   std::vector<const ModelSpec*> unbound;
-  for (const ModelSpec& model : sweep.plan->spec.models) {
-    const bool used = std::any_of(sweep.plan->models.begin(), sweep.plan->models.end(),
+  for (const ModelSpec& model : sweep.plan.spec.models) {
+    const bool used = std::any_of(sweep.plan.models.begin(), sweep.plan.models.end(),
                                   [&](const auto& one) { return one->name == model.name; });
     if (used && !tags.contains(model.name)) unbound.push_back(&model);
   }
@@ -195,8 +184,7 @@ bool Loop::bind(LiveSweep& sweep) {
   for (const ModelSpec* model : unbound) {
     if (waits(*model, connected)) return false;
   }
-  for (const ModelSpec* model : unbound)
-    tags[model->name] = tag_for(*sweep.plan, *model, connected);
+  for (const ModelSpec* model : unbound) tags[model->name] = tag_for(sweep.plan, *model, connected);
   for (const TagView& one : connected) {
     if (one.memory_bytes > 0)
       store_.set_meta(memory_meta(one.tag), std::to_string(one.memory_bytes));
@@ -205,7 +193,7 @@ bool Loop::bind(LiveSweep& sweep) {
   const auto rows = store_.stages(sweep.id);
   for (LiveStage& stage : sweep.stages) {
     if (stage.phase != Phase::kWaiting || rows[stage.number].micro_batch > 0) continue;
-    const experiments::Stage& plan = sweep.plan->stages[stage.number];
+    const experiments::Stage& plan = sweep.plan.stages[stage.number];
     const auto fit = experiments::fit(plan, [&](const experiments::ModelInfo& model) {
       return memory_of(tags.at(model.name), connected);
     });
@@ -219,7 +207,7 @@ bool Loop::bind(LiveSweep& sweep) {
   for (const auto& [model, tag] : tags) {
     if (!refused.contains(model)) store_.bind_model(sweep.id, model, tag);
   }
-  apply_records(*sweep.plan, store_.bindings(sweep.id), store_.stages(sweep.id));
+  apply_records(sweep.plan, store_.bindings(sweep.id), store_.stages(sweep.id));
   sweep.bound = true;
   return true;
 }
@@ -276,7 +264,7 @@ void Loop::advance(LiveSweep& sweep, Clock::time_point until) {
 
 // A stage can be planned when the table it reads exists.
 void Loop::begin(LiveSweep& sweep, LiveStage& stage) {
-  const int input = sweep.plan ? sweep.plan->stages[stage.number].input : -1;
+  const int input = sweep.plan.stages[stage.number].input;
   if (input >= 0) {
     const LiveStage& source = sweep.stages[static_cast<size_t>(input)];
     if (source.phase != Phase::kEnded) return;
@@ -287,14 +275,14 @@ void Loop::begin(LiveSweep& sweep, LiveStage& stage) {
       return;
     }
     const int64_t n_missing = row.n_missing;
-    if (n_missing > 0 && !sweep.plan->stages[stage.number].allow_missing) {
+    if (n_missing > 0 && !sweep.plan.stages[stage.number].allow_missing) {
       stop_stage(sweep, stage,
                  "stage " + source.name + ", which it reads, misses " + shards_text(n_missing) +
                      " of " + std::to_string(source.n_shards) + ": `headcount sweep retry " +
                      std::to_string(sweep.id) + "`, or allow_missing = true in the spec");
       return;
     }
-    experiments::attach_scores(*sweep.plan, static_cast<int>(stage.number), *table);
+    experiments::attach_scores(sweep.plan, static_cast<int>(stage.number), *table);
   }
   stage.phase = Phase::kPlanning;
 }
@@ -366,15 +354,14 @@ void Loop::complete(const StageComplete& notice) {
                    .done = stage->n_shards - notice.n_missing,
                    .quarantined = notice.n_missing};
   // A result may have been set aside since the scheduler counted it.
-  if (sweep->plan && store_.counts(stage->id).done < stage->counts.done) {
+  if (store_.counts(stage->id).done < stage->counts.done) {
     open_again(sweep->id, [&](const auto& row) { return row.id == notice.stage; });
     return;
   }
   const auto rows = store_.stages(sweep->id);
   try {
-    store_.put_table(stage->id, sweep->plan ? aggregate(store_, rows[stage->number],
-                                                        sweep->plan->stages[stage->number])
-                                            : noop_table(stage->name, stage->counts.done));
+    store_.put_table(stage->id,
+                     aggregate(store_, rows[stage->number], sweep->plan.stages[stage->number]));
   } catch (const store::Damaged&) {
     mend(sweep->id);
     return;
@@ -413,7 +400,7 @@ void Loop::end_if_over(LiveSweep& sweep) {
 // longer count for it.
 void Loop::out_of_memory(const OutOfMemory& notice) {
   const auto [sweep, stage] = live_stage(notice.stage);
-  if (stage == nullptr || stage->phase != Phase::kOpen || !sweep->plan) return;
+  if (stage == nullptr || stage->phase != Phase::kOpen) return;
   const Shard shard = shard_of(*sweep, *stage, notice.index);
   if (headcount::key(shard) != notice.key || shard.micro_batch < 2)
     return;  // planned again since, or nothing to halve
@@ -423,7 +410,7 @@ void Loop::out_of_memory(const OutOfMemory& notice) {
   step(StageClosed{stage->id});
   store_.set_stage_micro_batch(stage->id, micro_batch);
   set_stage(*stage, "waiting", "");
-  apply_records(*sweep->plan, store_.bindings(sweep->id), store_.stages(sweep->id));
+  apply_records(sweep->plan, store_.bindings(sweep->id), store_.stages(sweep->id));
   stage->n_planned = 0;
   stage->counts = {};
   stage->phase = Phase::kPlanning;

@@ -71,11 +71,6 @@ Table refused_table(const experiments::Stage& stage, const std::string& why) {
   return table;
 }
 
-/// Some of its shards may have results.
-bool can_be_aggregated(const Store& store, const StageRow& row) {
-  return row.kind != "noop" && store.n_planned(row.id) > 0;
-}
-
 std::optional<ReadAgain> read_here(const SweepRow& row) {
   auto again = experiments::prepare(row.text, row.file, row.root);
   if (!again.sweep)
@@ -310,8 +305,8 @@ std::optional<Table> stored_table(const Store& store, const StageRow& row) {
   if (!table) return table;
   const auto* kind = experiments::find_kind(row.kind);
   for (const auto& other : store.stages(row.sweep)) {
-    const bool matters =
-        other.id == row.id || (other.number < row.number && kind != nullptr && kind->reads_scores);
+    const bool matters = other.id == row.id || (other.number < row.number && kind != nullptr &&
+                                                kind->reads != experiments::Output::kNone);
     if (matters && other.n_withdrawn > 0) table->warnings.push_back(withdrawn_text(other));
   }
   const std::string outdated = experiments::outdated(*table);
@@ -340,6 +335,11 @@ std::string withdrawn_text(int64_t n_results, const std::string& worker) {
   return results_text(n_results) + " of worker " + worker +
          " no longer count (its key was revoked with --set-aside): sweeps under way compute them "
          "again, finished ones say where they used them";
+}
+
+bool can_be_aggregated(const Store& store, const StageRow& row) {
+  const auto* kind = experiments::find_kind(row.kind);
+  return !(kind != nullptr && kind->hidden) && store.n_planned(row.id) > 0;
 }
 
 bool needs_files(const Store& store, store::SweepId id, const std::string& stage) {

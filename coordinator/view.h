@@ -94,6 +94,10 @@ struct ReadAgain {
 /// Reads them; nullopt: they are not to be read. Throws Error where they cannot be.
 using SweepReader = std::function<std::optional<ReadAgain>()>;
 
+/// Some of the stage's shards may have results a table can be made of before all have: those of a
+/// hidden kind say nothing.
+bool can_be_aggregated(const store::Store& store, const store::StageRow& row);
+
 /// Whether the tables that are asked for are not all of finished stages.
 bool needs_files(const store::Store& store, store::SweepId sweep, const std::string& stage);
 

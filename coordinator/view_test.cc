@@ -52,7 +52,7 @@ store::SweepId finished_sweep(store::Store& store, int64_t numerics_version) {
 
 TEST(View, TablesOfAnOlderNumericsVersionSaySo) {
   store::Store store = store::Store::in_memory();
-  const int64_t now = experiments::find_kind("head_importance")->numerics_version;
+  const int64_t now = experiments::find_kind("head_importance")->computation.numerics_version;
   const auto warnings_of = [&](int64_t version) {
     return tables(store, finished_sweep(store, version), "").at(0).warnings;
   };
@@ -67,7 +67,7 @@ TEST(View, TablesOfAnOlderNumericsVersionSaySo) {
 
 TEST(View, ScoresOfAnOlderNumericsVersionAreDistrustedByWhoReadsThem) {
   store::Store store = store::Store::in_memory();
-  const int64_t now = experiments::find_kind("head_importance")->numerics_version;
+  const int64_t now = experiments::find_kind("head_importance")->computation.numerics_version;
   const auto distrust_of = [&](int64_t version) {
     const auto stage = store.stages(finished_sweep(store, version)).front().id;
     return experiments::distrust(*store.table(stage), {});
@@ -150,7 +150,7 @@ store::SweepId stopped_sweep(store::Store& store, const std::string& root, int64
 
 TEST(View, ShardsOfAnotherVersionMakeNoTableOfThisOne) {
   const experiments::TestFiles files;
-  const int64_t now = experiments::find_kind("evaluate")->numerics_version;
+  const int64_t now = experiments::find_kind("evaluate")->computation.numerics_version;
   store::Store store = store::Store::in_memory();
   const auto sentence = [&](bool keeps_files) -> std::string {
     try {
@@ -172,7 +172,7 @@ TEST(View, ShardsOfAnotherVersionMakeNoTableOfThisOne) {
 
 TEST(View, WhatIsFinishedPrintsBesideShardsOfAnotherVersion) {
   const experiments::TestFiles files;
-  const int64_t now = experiments::find_kind("evaluate")->numerics_version;
+  const int64_t now = experiments::find_kind("evaluate")->computation.numerics_version;
   store::Store store = store::Store::in_memory();
   const auto found = tables(store, stopped_sweep(store, files.root(), now - 1, true, true), "");
   ASSERT_EQ(found.size(), 2u);

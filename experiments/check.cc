@@ -53,7 +53,7 @@ class StageChecker {
     const Fields& first = choices.front().values;
     checked.micro_batch = get_or<int64_t>(first, "micro_batch", 0);
     checked.allow_missing = get_or<bool>(first, "allow_missing", false);
-    if (checked.allow_missing && !checked.kind->reads_scores) {
+    if (checked.allow_missing && checked.kind->reads == Output::kNone) {
       context_.complain(
           place_of(spec_, "allow_missing"), "allow_missing",
           "a stage of kind " + std::string(checked.kind->name) + " reads no other stage");
@@ -142,7 +142,7 @@ class StageChecker {
   /// A stage that reads another takes its models, slowest of all axes, where it names none.
   void name_model(const Kind& kind, const std::optional<StageInput>& input,
                   std::vector<Choice>& choices) const {
-    const bool reads = kind.scores_required || headcount::find(spec_.keys, "scores") != nullptr;
+    const bool reads = kind.must_read || headcount::find(spec_.keys, "scores") != nullptr;
     if (headcount::find(spec_.keys, "model") != nullptr) {
       check_names("model", context_.spec.models);
     } else if (!reads) {

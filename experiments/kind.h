@@ -1,6 +1,6 @@
-// A kind of experiment as a value: what its stages may say, which shards a point of one needs, and
-// the table their results make. Torch-free; how a shard is computed lives on the run side
-// (experiments/run).
+// A kind of experiment as a value: what its stages may say, read and give, which shards a point of
+// one needs, the table their results make, and how that is drawn. Its shards are of one computation
+// (experiments/computation.h), its own or another kind's. Torch-free.
 #pragma once
 
 #include <functional>
@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "experiments/computation.h"
 #include "experiments/datasets/dataset.h"
 #include "models/files/config.h"
 #include "schemas/params.h"
@@ -57,39 +58,56 @@ struct Point {
   int64_t micro_batch = 0;  // 0: the kind's constant
 };
 
+/// Takes what is wrong at one of a stage's keys.
+using Complain = std::function<void(const std::string& key, const std::string& message)>;
+
 /// The result of shard i of a point; nullopt: missing (quarantined, or not there yet).
 using ResultOf = std::function<std::optional<Result>(size_t point, int64_t shard)>;
 
+/// What the table of a stage is to later ones.
+enum class Output {
+  kNone,
+  kHeadScores,  // columns layer, head, mask_prob (null: the mean over all), value: Point::scores
+};
+
+/// What text shows of a table (cli/render_text.h says what each draws), and the columns it needs
+/// beside n and the point's.
+enum class Picture {
+  kColumns,     // any: every row as it is
+  kHeadMap,     // layer, head, mask_prob, value, se
+  kArms,        // metric, which, k, prune_seed, value, se, low, high, n_orders
+  kMetricGrid,  // metric, value, low, high
+};
+
+/// Functions are references: a kind that leaves one out does not compile.
 struct Kind {
   std::string_view name;
-  int64_t numerics_version = 1;
-  int64_t micro_batch = 1;  // forward samples computed together unless the spec says otherwise
-  bool gradients = false;   // its shards take backward passes too
-  std::span<const ParamInfo> params;
-  bool reads_scores =
-      false;  // takes `scores = { stage = ..., ... }`; `scores_required` says whether it must
-  bool scores_required = false;
+  const Computation& computation;  // of all its shards
+  std::span<const ParamInfo> params = {};
+  Output reads = Output::kNone;  // kHeadScores: takes `scores = { stage = ..., ... }`
+  bool must_read = false;
+  Output gives = Output::kNone;
+  std::string_view value = {};  // what the column `value` is, for files of values alone
+  Picture picture = Picture::kColumns;
+  bool hidden = false;  // planned by this program itself: no spec, document or list names it
 
   /// What one point's parameters, model and dataset get wrong together. `complain(key, message)`:
   /// key is one of its own keys.
-  void (*check)(const Point&,
-                const std::function<void(const std::string&, const std::string&)>& complain);
+  void (&check)(const Point&, const Complain& complain);
   /// How many shards the point needs; known before its scores are.
-  int64_t (*count)(const Point&);
+  int64_t (&count)(const Point&);
   /// Shard i of 0 .. count - 1; equal computations of different points give equal shards.
-  Shard (*shard)(const Point&, int64_t i);
+  Shard (&shard)(const Point&, int64_t i);
   /// The table of the stage from whatever results there are.
-  Table (*aggregate)(const std::string& stage, std::span<const Point>, const ResultOf&);
+  Table (&aggregate)(const std::string& stage, std::span<const Point>, const ResultOf&);
 };
 
-/// The kind of that name, or nullptr; and all of them, in kinds.def order.
+/// The kind of that name, hidden or not, or nullptr.
 const Kind* find_kind(std::string_view name);
+/// Those a spec may name, in kinds.def order.
 std::span<const Kind> kinds();
 
 /// A field as tables carry it: truth values and integers as integers, all others as they are.
 Cell to_cell(const Field& field);
-
-/// Arrays a shard of any kind must yield, by name and shape.
-std::vector<ArrayPlan> arrays(const Shard& shard);
 
 }  // namespace headcount::experiments

@@ -4,8 +4,6 @@
 #include <algorithm>
 #include <map>
 
-#include "experiments/plan_summary.h"
-
 namespace headcount::experiments {
 namespace {
 
@@ -39,12 +37,9 @@ class Widest {
   std::map<const datasets::Dataset*, models::PassShape> widest_;
 };
 
-/// The samples of a shard's largest pass, at most a micro-batch: so many where their number shows
-/// only in computing.
+/// The samples of a shard's largest pass, at most a micro-batch.
 int64_t most_samples(const Shard& shard, int64_t micro_batch) {
-  const Passes all = passes(shard);
-  if (all.uncertain()) return micro_batch;
-  return std::min(micro_batch, std::max<int64_t>(1, all.forward));
+  return std::min(micro_batch, std::max<int64_t>(1, computation_of(shard).work(shard).samples));
 }
 
 /// Those of the point's largest shard.
@@ -60,8 +55,9 @@ int64_t most_samples(const Stage& stage, size_t index, int64_t micro_batch) {
 models::PassShape pass_of(const Stage& stage, size_t index, bool gpu, Widest& widest) {
   const Point& point = stage.points[index];
   models::PassShape pass = widest.of(*point.dataset);
-  pass.micro_batch = point.micro_batch > 0 ? point.micro_batch : stage.kind->micro_batch;
-  pass.backward = stage.kind->gradients;
+  pass.micro_batch =
+      point.micro_batch > 0 ? point.micro_batch : stage.kind->computation.micro_batch;
+  pass.backward = stage.kind->computation.backward;
   pass.gpu = gpu;
   const bool known = !point.scores || !point.scores->value.empty();
   if (known) pass.micro_batch = most_samples(stage, index, pass.micro_batch);
@@ -90,8 +86,7 @@ ModelMemory memory_of(const ModelInfo& model, const models::PassShape& pass,
 
 models::PassShape pass_of(const Shard& shard, const models::Config& config,
                           const DeviceMemory& device) {
-  const Kind* kind = find_kind(shard.kind);
-  models::PassShape pass{.backward = kind != nullptr && kind->gradients, .gpu = device.gpu};
+  models::PassShape pass{.backward = computation_of(shard).backward, .gpu = device.gpu};
   for (const Row& row : shard.rows) widen(pass, row);
   pass.micro_batch = most_samples(shard, shard.micro_batch);
   pass.checkpointing = pass.backward && device.bytes > 0 &&

@@ -2,95 +2,13 @@
 #include "experiments/plan_summary.h"
 
 #include <algorithm>
-#include <array>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <set>
 #include <unordered_set>
-
-#include "experiments/kinds/evaluate/evaluate.h"
-#include "experiments/kinds/head_importance/head_importance.h"
 
 namespace headcount::experiments {
 
 namespace {
-
-/// Gradients strictly inside each path, gradients at end points all paths of a row share, and how
-/// many of a row's two end points are scored without a gradient (experiments/run/integrate.h). The
-/// half rule needs nodes of its own where the rule's are not nested.
-struct Evaluations {
-  int64_t inside = 0, at_ends = 0, scores = 0;
-};
-
-Evaluations evaluations(const head_importance::Params& params) {
-  using head_importance::Quadrature;
-  const int64_t k = params.ig_steps;
-  const int64_t half = params.has_half() ? k / 2 : 0;
-  switch (params.quadrature) {
-    case Quadrature::kRight:
-    case Quadrature::kLeft:
-      return {k - 1, 1, 1};
-    case Quadrature::kTrapezoid:
-      return {k - 1, 2, 0};
-    case Quadrature::kAdaptive:
-      return {head_importance::expected_evaluations(params) - 2, 2, 0};
-    case Quadrature::kMidpoint:
-    case Quadrature::kGaussLegendre:
-      return {k + half, 0, 2};
-  }
-  return {};
-}
-
-Passes importance_passes(const Shard& shard) {
-  const auto params = head_importance::params_of(shard);
-  const Evaluations each = evaluations(params);
-  const auto n_rows = static_cast<int64_t>(shard.rows.size());
-  const auto gradients = [&](int64_t inside) {
-    // The audit of one row: four more in each interval, of which 4 n - 1 are inside n intervals.
-    const int64_t audit = params.adaptive() ? inside + 1 : 0;
-    return (n_rows * inside + audit) * params.path_count + n_rows * each.at_ends;
-  };
-  const int64_t expected = gradients(each.inside);
-  const int64_t most = params.adaptive() ? gradients(params.max_evaluations - 2) : expected;
-  return {.forward = expected + n_rows * each.scores,
-          .backward = expected,
-          .most_forward = most + n_rows * each.scores,
-          .most_backward = most};
-}
-
-/// Causal models read each choice. Masked ones see all choices of one length at once, but a choice
-/// scored by drawn masks once a mask.
-int64_t choice_passes(const Row& row, const evaluate::Params& params) {
-  if (params.mask_id < 0) return static_cast<int64_t>(row.choices.size());
-  std::set<size_t> lengths;
-  int64_t n_drawn = 0;
-  for (const auto& choice : row.choices) {
-    const bool drawn = params.mc_samples > 0 && choice.size() > 1;
-    if (drawn)
-      ++n_drawn;
-    else
-      lengths.insert(choice.size());
-  }
-  const int64_t round = std::min(evaluate::kMcStratum, params.mc_samples);
-  const int64_t n_masks = n_drawn > 0 ? (params.mc_samples + round - 1) / round * round : 0;
-  return static_cast<int64_t>(lengths.size()) + n_drawn * n_masks;
-}
-
-Passes evaluate_passes(const Shard& shard) {
-  const auto params = evaluate::params_of(shard);
-  Passes total;
-  for (const auto& row : shard.rows) {
-    if (params.question == evaluate::Question::kChoices) {
-      total.forward += choice_passes(row, params);
-    } else if (params.question == evaluate::Question::kExactMatch) {
-      total.forward += std::max(1, row.span_end - row.span_begin);  // one token a pass
-    } else {
-      ++total.forward;
-    }
-  }
-  total.most_forward = total.forward;
-  return total;
-}
 
 void add(Passes& total, const Passes& more) {
   total.forward += more.forward;
@@ -215,12 +133,6 @@ std::string aligned(const std::vector<Line>& lines) {
 }
 
 }  // namespace
-
-Passes passes(const Shard& shard) {
-  if (shard.kind == "head_importance") return importance_passes(shard);
-  if (shard.kind == "evaluate") return evaluate_passes(shard);
-  return {};
-}
 
 PlanSummary summarize(const Sweep& sweep, const std::function<bool(const ShardKey&)>& is_cached) {
   PlanSummary summary{.sweep = sweep.spec.name, .stages = {}};

@@ -12,18 +12,6 @@
 
 namespace headcount::experiments {
 
-/// Passes of one sequence through the model that a shard takes. A gradient is a forward and a
-/// backward pass.
-struct Passes {
-  int64_t forward = 0, backward = 0;  // adaptive quadrature: as many as are expected
-  int64_t most_forward = 0, most_backward = 0;
-  bool uncertain() const { return most_forward != forward; }
-};
-
-/// Of a shard of kind head_importance or evaluate; none for noop. Throws Error on a shard no runner
-/// would take.
-Passes passes(const Shard& shard);
-
 struct StageSummary {
   std::string name, kind;
   int64_t n_points = 0;

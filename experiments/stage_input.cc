@@ -10,23 +10,31 @@ namespace headcount::experiments {
 
 namespace {
 
-constexpr std::string_view kGivesScores = "head_importance";
+/// The kinds that give it, for messages: "A or B".
+std::string givers(Output output) {
+  std::string text;
+  for (const Kind& kind : kinds()) {
+    if (kind.gives == output) text += (text.empty() ? "" : " or ") + std::string(kind.name);
+  }
+  return text;
+}
 
 class InputReader {
  public:
   explicit InputReader(const StageContext& context) : context_(context) {}
 
   std::optional<StageInput> read(const Kind& kind) {
+    wanted_ = kind.reads;
     const StageSpec& spec = context_.written();
     const auto* member = find_member(spec.keys, "scores");
     if (member == nullptr) {
-      if (kind.scores_required) {
+      if (kind.must_read) {
         context_.complain(spec.at, "scores",
                           "required key is missing; write scores = " + scores_form());
       }
       return std::nullopt;
     }
-    if (!kind.reads_scores) {
+    if (kind.reads == Output::kNone) {
       context_.complain(member->at, "scores",
                         "a stage of kind " + std::string(kind.name) + " reads no scores");
       return std::nullopt;
@@ -46,11 +54,17 @@ class InputReader {
   /// `scores = { stage = "importance" }`, with the first stage that would do.
   std::string scores_form() const {
     for (size_t i = 0; i < context_.before.size(); ++i) {
-      if (context_.before[i].kind != nullptr && context_.before[i].kind->name == kGivesScores) {
+      if (gives(i)) {
         return "{ stage = " + quote(context_.name_of(static_cast<int>(i))) + " }";
       }
     }
-    return "{ stage = \"NAME\" }, an earlier stage of kind " + std::string(kGivesScores);
+    return "{ stage = \"NAME\" }, an earlier stage of kind " + givers(wanted_);
+  }
+
+  /// Whether that stage is earlier and gives what this one reads.
+  bool gives(size_t stage) const {
+    return stage < context_.before.size() && context_.before[stage].kind != nullptr &&
+           context_.before[stage].kind->gives == wanted_;
   }
 
   /// The index of the stage that `scores` names, or -1 after a problem.
@@ -69,14 +83,14 @@ class InputReader {
     std::vector<std::string> able;
     for (size_t i = 0; i < context_.spec.stages.size(); ++i) {
       const StageSpec& other = context_.spec.stages[i];
-      if (i < context_.index && other.kind == kGivesScores) able.push_back(other.name);
+      if (gives(i)) able.push_back(other.name);
       if (other.name != *name || name->empty()) continue;
-      if (i < context_.index && other.kind == kGivesScores) return static_cast<int>(i);
+      if (gives(i)) return static_cast<int>(i);
       if (i < context_.index && context_.before[i].kind == nullptr) return -1;  // said already
       context_.complain(member->at, "scores.stage",
                         i < context_.index
                             ? "stage " + quote(*name) + " is of kind " + other.kind +
-                                  "; scores come from one of kind " + std::string(kGivesScores)
+                                  "; scores come from one of kind " + givers(wanted_)
                             : "stage " + quote(*name) + " is not earlier than this one");
       return -1;
     }
@@ -84,7 +98,7 @@ class InputReader {
     context_.complain(member->at, "scores.stage",
                       "no earlier stage is named " + quote(*name) +
                           (!near.empty()  ? "; did you mean " + quote(near) + "?"
-                           : able.empty() ? "; there is none of kind " + std::string(kGivesScores)
+                           : able.empty() ? "; there is none of kind " + givers(wanted_)
                                           : "; there is " + listed(quoted(able))));
     return -1;
   }
@@ -176,6 +190,7 @@ class InputReader {
   }
 
   const StageContext& context_;
+  Output wanted_ = Output::kNone;
 };
 
 }  // namespace

@@ -204,7 +204,7 @@ Stage make_stage(size_t index, const CheckedStage& checked, Sweep& sweep, Opener
 /// meant.
 bool can_check(const CheckedStage& checked, const std::vector<CheckedStage>& all) {
   if (checked.kind == nullptr || checked.points.empty()) return false;
-  if (checked.kind->scores_required && checked.input < 0) return false;
+  if (checked.kind->must_read && checked.input < 0) return false;
   if (checked.input >= 0 && !all[static_cast<size_t>(checked.input)].clean) return false;
   const Fields& values = checked.points.front().values;
   return std::all_of(checked.kind->params.begin(), checked.kind->params.end(),
@@ -251,6 +251,7 @@ void put_in_order(std::vector<Problem>& problems) {
 }  // namespace
 
 std::span<const ParamInfo> stage_params() {
+  static const std::string a_kind = quote(std::string(kinds().front().name));
   static const std::vector<ParamInfo> infos = {
       {.name = "name",
        .type = ParamType::kText,
@@ -262,7 +263,7 @@ std::span<const ParamInfo> stage_params() {
        .type = ParamType::kText,
        .required = true,
        .meaning = "The kind of experiment.",
-       .example = "\"head_importance\"",
+       .example = a_kind,
        .axis = false},
       {.name = "model",
        .type = ParamType::kText,

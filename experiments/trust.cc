@@ -28,10 +28,10 @@ std::string percent(double share) {
 std::string outdated(const Table& table) {
   const Kind* kind = find_kind(table.kind);
   const int64_t version = table.numerics_version;
-  if (kind == nullptr || version == kind->numerics_version) return "";
+  if (kind == nullptr || version == kind->computation.numerics_version) return "";
   return "computed by " +
          (version == 0 ? "an older version" : "version " + std::to_string(version)) + " of " +
-         table.kind + ", now " + std::to_string(kind->numerics_version);
+         table.kind + ", now " + std::to_string(kind->computation.numerics_version);
 }
 
 std::string distrust(const Table& scores, const std::vector<Cell>& diagnostics) {

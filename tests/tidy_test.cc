@@ -21,9 +21,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Folders from the most specific path to the least; what a kind computes belongs to the run side.
+/// Folders from the most specific path to the least; a kind's run.cc and run.h are of the run side.
 std::string folder_of(const std::string& path) {
-  static const std::regex run_side("experiments/(run/.*|kinds/[^/]+/run(_test)?\\.cc)");
+  static const std::regex run_side("experiments/(run/.*|kinds/[^/]+/run(_test)?\\.(cc|h))");
   if (std::regex_match(path, run_side)) return "experiments/run";
   for (const char* folder :
        {"cluster/transport", "cluster/process", "cluster/systemd", "models/files",
@@ -297,6 +297,33 @@ TEST(Tidy, FilesThatCommentsCiteExist) {
         EXPECT_TRUE(is_cited_rightly(file, (*it)[2]))
             << file << " cites " << (*it)[2] << ": " << line;
       }
+    }
+  }
+  EXPECT_GT(seen, 100u);
+}
+
+TEST(Tidy, NoSourceOutsideTheFoldersOfKindsNamesOne) {
+  // Whatever depends on the kind is a value of it: see experiments/kind.h.
+  const fs::path root = HEADCOUNT_SOURCE_DIR;
+  const std::string kinds = "experiments/kinds/";
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(root / kinds)) {
+    if (entry.is_directory()) names.push_back(entry.path().filename().string());
+  }
+  EXPECT_GT(names.size(), 3u);
+  std::set<std::string> files;
+  for (const auto& include : includes()) files.insert(include.file);
+  size_t seen = 0;
+  for (const auto& file : files) {
+    const bool of_tests = is_test(file) || file.find("fixture.h") != std::string::npos;
+    // schemas/messages.h: the tag of shards that no runner computes is spelled as their kind is.
+    if (of_tests || file.rfind(kinds, 0) == 0 || file == "schemas/messages.h") continue;
+    ++seen;
+    std::ifstream in(root / file);
+    const std::string text(std::istreambuf_iterator<char>(in), {});
+    for (const auto& name : names) {
+      EXPECT_FALSE(std::regex_search(text, std::regex("\"" + name + "\\\\?\"")))
+          << file << " names the kind " << name << ": give struct Kind or Computation a member";
     }
   }
   EXPECT_GT(seen, 100u);

@@ -1,5 +1,5 @@
 // Datasets: a task and its keys become rows of token ids. Tasks: addition (synthetic), text
-// (windows of a file), tokens (JSONL).
+// (windows of a file), tokens (JSONL); one more is a line in tasks.def and a file (task.h).
 #pragma once
 
 #include <cstdint>

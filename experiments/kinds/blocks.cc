@@ -30,14 +30,13 @@ std::vector<Row> block_rows(const datasets::Dataset& dataset, int64_t block, int
   return rows;
 }
 
-Shard blank_shard(const Point& point, std::string_view kind, int64_t numerics_version,
-                  int64_t micro_batch) {
+Shard blank_shard(const Point& point, const Computation& computation) {
   Shard shard;
-  shard.kind = kind;
-  shard.numerics_version = numerics_version;
+  shard.kind = computation.name;
+  shard.numerics_version = computation.numerics_version;
   shard.model = point.model->fingerprint;
   shard.dtype = point.model->dtype;
-  shard.micro_batch = point.micro_batch > 0 ? point.micro_batch : micro_batch;
+  shard.micro_batch = point.micro_batch > 0 ? point.micro_batch : computation.micro_batch;
   return shard;
 }
 

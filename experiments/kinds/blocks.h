@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <string_view>
 #include <vector>
 
 #include "experiments/kind.h"
@@ -21,8 +20,7 @@ std::vector<Row> block_rows(const datasets::Dataset& dataset, int64_t block, int
                             Ask ask);
 
 /// A shard with everything but params, seed and rows.
-Shard blank_shard(const Point& point, std::string_view kind, int64_t numerics_version,
-                  int64_t micro_batch);
+Shard blank_shard(const Point& point, const Computation& computation);
 
 /// How far `index` is in nested loops of the given sizes, the last one fastest.
 std::vector<int64_t> unravel(int64_t index, const std::vector<int64_t>& sizes);

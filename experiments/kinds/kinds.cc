@@ -1,36 +1,74 @@
 // Part of experiments/kind.h.
-// The registry: every kind of kinds.def as a value, and the arrays of any kind's shards.
-#include <array>
-
+// The registry: every kind of kinds.def as a value, and through them the computations.
 #include "experiments/kind.h"
-#include "experiments/kinds/evaluate/evaluate.h"
-#include "experiments/kinds/head_importance/head_importance.h"
 #include "schemas/error.h"
 
-namespace headcount::experiments {
-
-#define KIND(name)        \
-  namespace name {        \
-  const Kind& the_kind(); \
+#define KIND(name)                         \
+  namespace headcount::experiments::name { \
+  const Kind& the_kind();                  \
   }
+#define COMPUTING_KIND(name) KIND(name)
 #include "experiments/kinds/kinds.def"
 #undef KIND
+#undef COMPUTING_KIND
 
-std::span<const Kind> kinds() {
-  static const std::array all = {
-#define KIND(name) name::the_kind(),
+namespace headcount::experiments {
+namespace {
+
+/// All of them, the hidden ones last.
+const std::vector<Kind>& registry() {
+  static const std::vector<Kind> all = [] {
+    std::vector<Kind> offered, hidden;
+    const auto add = [&](std::string_view line, const Kind& kind, bool computes) {
+      HC_CHECK(kind.name == line && (!computes || kind.computation.name == line));
+      (kind.hidden ? hidden : offered).push_back(kind);
+    };
+#define KIND(name) add(#name, name::the_kind(), false);
+#define COMPUTING_KIND(name) add(#name, name::the_kind(), true);
 #include "experiments/kinds/kinds.def"
 #undef KIND
-  };
+#undef COMPUTING_KIND
+    for (const Kind& kind : hidden) offered.push_back(kind);
+    return offered;
+  }();
   return all;
 }
 
+}  // namespace
+
+std::span<const Kind> kinds() {
+  size_t n_offered = 0;
+  for (const Kind& kind : registry()) n_offered += kind.hidden ? 0 : 1;
+  return std::span(registry()).first(n_offered);
+}
+
 const Kind* find_kind(std::string_view name) {
-  for (const Kind& kind : kinds()) {
+  for (const Kind& kind : registry()) {
     if (kind.name == name) return &kind;
   }
   return nullptr;
 }
+
+const Computation* find_computation(std::string_view name) {
+  for (const Kind& kind : registry()) {
+    if (kind.computation.name == name) return &kind.computation;
+  }
+  return nullptr;
+}
+
+const Computation& computation_of(const Shard& shard) {
+  if (const auto* found = find_computation(shard.kind)) return *found;
+  std::string known;
+  for (const Kind& kind : registry()) {
+    if (kind.computation.name == kind.name)
+      known += (known.empty() ? "" : ", ") + std::string(kind.name);
+  }
+  throw Error("a shard of unknown kind \"" + shard.kind + "\": this program knows " + known);
+}
+
+std::vector<ArrayPlan> arrays(const Shard& shard) { return computation_of(shard).arrays(shard); }
+
+Passes passes(const Shard& shard) { return computation_of(shard).work(shard).passes; }
 
 Cell to_cell(const Field& field) {
   struct Visitor {
@@ -49,14 +87,6 @@ Cell to_cell(const Field& field) {
     }
   };
   return std::visit(Visitor{}, field);
-}
-
-std::vector<ArrayPlan> arrays(const Shard& shard) {
-  if (shard.kind == "head_importance") return head_importance::arrays(shard);
-  if (shard.kind == "evaluate") return evaluate::arrays(shard);
-  if (shard.kind == "noop") return {{"noop", {}}};
-  throw Error("a shard of unknown kind \"" + shard.kind +
-              "\": this program knows head_importance, evaluate and noop");
 }
 
 }  // namespace headcount::experiments

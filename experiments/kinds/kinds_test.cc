@@ -3,12 +3,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <set>
 #include <sstream>
 
 #include "experiments/kind.h"
+#include "experiments/kinds/noop/noop.h"
 #include "experiments/sweep.h"
 #include "schemas/error.h"
 
@@ -23,10 +25,37 @@ TEST(Kinds, EveryFolderIsOneLineAndEveryLineOneFolder) {
   for (const auto& entry : fs::directory_iterator(kinds_folder)) {
     if (entry.is_directory()) folders.insert(entry.path().filename().string());
   }
-  for (const Kind& kind : kinds()) names.insert(std::string(kind.name));
+  for (const auto& folder : folders) {
+    if (find_kind(folder) != nullptr) names.insert(folder);
+  }
   EXPECT_EQ(names, folders);
+  for (const Kind& kind : kinds()) {
+    EXPECT_TRUE(names.contains(std::string(kind.name)));
+    EXPECT_EQ(find_kind(kind.name), &kind);
+    EXPECT_EQ(find_computation(kind.computation.name), &kind.computation);
+  }
   EXPECT_EQ(find_kind("head_importance")->name, "head_importance");
   EXPECT_EQ(find_kind("head_imports"), nullptr);
+}
+
+TEST(Kinds, AHiddenOneIsFoundAndNotOffered) {
+  ASSERT_NE(find_kind("noop"), nullptr);
+  EXPECT_TRUE(find_kind("noop")->hidden);
+  EXPECT_TRUE(std::none_of(kinds().begin(), kinds().end(),
+                           [](const Kind& kind) { return kind.name == "noop"; }));
+}
+
+TEST(Kinds, ShardsOfANoopSweepAreKnownByItsNumberAndTheirOwn) {
+  const Sweep made = noop::sweep(7, 3);
+  const Stage& stage = made.stages.at(0);
+  EXPECT_EQ(count(stage), 3);
+  Shard second;  // as databases hold its key
+  second.kind = "noop";
+  second.seed = 7;
+  second.params = {{"i", int64_t{1}}};
+  EXPECT_EQ(shard(stage, 1), second);
+  EXPECT_EQ(arrays(second).size(), 1u);
+  EXPECT_TRUE(made.spec.models.empty());
 }
 
 TEST(Kinds, EveryParameterSaysWhatItIsAndShowsAnExample) {
@@ -55,7 +84,11 @@ TEST(Kinds, EveryExampleIsAGoodSpecWhoseShardsAreThoseCounted) {
     ASSERT_GT(count(first), 0);
     for (int64_t i = 0; i < count(first); ++i) {
       const Shard one = shard(first, i);
+      EXPECT_EQ(one.kind, first.kind->computation.name);
+      EXPECT_EQ(one.numerics_version, first.kind->computation.numerics_version);
       EXPECT_FALSE(arrays(one).empty());
+      EXPECT_GT(passes(one).forward, 0);
+      EXPECT_GT(first.kind->computation.work(one).samples, 0);
       EXPECT_EQ(key(decode_shard(encode(one))), key(one));
     }
   }
@@ -65,6 +98,7 @@ TEST(Kinds, AShardOfAnUnknownKindIsRefused) {
   Shard shard;
   shard.kind = "sparse_attention";
   EXPECT_THROW(arrays(shard), Error);
+  EXPECT_THROW(passes(shard), Error);
   shard.kind = "noop";
   ASSERT_EQ(arrays(shard).size(), 1u);
 }

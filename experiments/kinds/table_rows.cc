@@ -35,7 +35,7 @@ Table blank_table(const std::string& stage, std::string_view kind, std::span<con
   Table table;
   table.stage = stage;
   table.kind = kind;
-  table.numerics_version = find_kind(kind)->numerics_version;
+  table.numerics_version = find_kind(kind)->computation.numerics_version;
   table.columns = columns;
   table.columns.insert(table.columns.end(), measured.begin(), measured.end());
   if (!points.empty()) {

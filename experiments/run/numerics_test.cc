@@ -48,7 +48,7 @@ Fixed importance_shards() {
   diagonal.layer_last = 1;
   diagonal.mask_prob = 0.5;
   diagonal.mask_id = kTestMask;
-  diagonal.quadrature = Quadrature::kTrapezoid;
+  diagonal.quadrature = Rule::kTrapezoid;
   diagonal.ig_steps = 8;
   Params stochastic = diagonal;
   stochastic.path_mode = PathMode::kStochasticThreshold;
@@ -56,7 +56,7 @@ Fixed importance_shards() {
   stochastic.baseline = 0.1;
   stochastic.sum = true;
   Params adaptive = diagonal;
-  adaptive.quadrature = Quadrature::kAdaptive;
+  adaptive.quadrature = Rule::kAdaptive;
   adaptive.ig_steps = 4;
   adaptive.draw = 1;
   adaptive.max_evaluations = 257;

@@ -7,9 +7,9 @@
 #include <cstdint>
 #include <vector>
 
-namespace headcount::experiments {
+#include "experiments/rule.h"
 
-enum class Rule { kRight, kLeft, kMidpoint, kTrapezoid, kGaussLegendre, kAdaptive };
+namespace headcount::experiments {
 
 /// One node: the gradient at gamma(t) has the weight scale * (gamma(hi) - gamma(lo)), one number a
 /// head.

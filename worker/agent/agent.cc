@@ -20,8 +20,8 @@ constexpr Millis kSuspendedMs = 10'000;
 
 /// What every noop shard yields.
 const std::string& noop_result() {
-  static const std::string result =
-      encode(Result{.arrays = {NamedArray{.name = "noop", .shape = {}, .data = {0.0}}}});
+  static const std::string result = encode(
+      Result{.arrays = {NamedArray{.name = std::string(kNoopTag), .shape = {}, .data = {0.0}}}});
   return result;
 }
 

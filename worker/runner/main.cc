@@ -8,6 +8,7 @@
 #include <string>
 
 #include "cluster/process/process.h"
+#include "experiments/rule.h"
 #include "models/memory.h"
 #include "schemas/problem.h"
 #include "schemas/version.h"
@@ -152,12 +153,13 @@ CLI::App* add_probe(CLI::App& app, Options& options, const std::string& name,
 
 CLI::App* add_diagonal(CLI::App& app, Options& options) {
   ProbeOptions& probe = options.probe;
+  std::string rules;
+  for (const auto name : experiments::rule_names())
+    rules += (rules.empty() ? "" : ", ") + std::string(name);
   CLI::App* command = add_probe(app, options, "diagonal",
                                 "Integrated gradients of J = -loss over the head gates, all gates "
                                 "rising together from the baseline to one.");
-  command
-      ->add_option("--quadrature", probe.quadrature,
-                   "adaptive, right, left, midpoint, trapezoid or gauss_legendre")
+  command->add_option("--quadrature", probe.quadrature, "the rule: " + rules)
       ->capture_default_str();
   command
       ->add_option("--ig-steps", probe.ig_steps,

@@ -27,10 +27,10 @@ std::vector<Row> rows_of(const ProbeOptions& options, const models::Config& conf
   return rows;
 }
 
-Result compute(const ProbeOptions& options, const models::Model& model, const std::string& kind,
-               int64_t version, Fields params, std::vector<Row> rows) {
-  return experiments::run({.kind = kind,
-                           .numerics_version = version,
+Result compute(const ProbeOptions& options, const models::Model& model,
+               const experiments::Computation& computation, Fields params, std::vector<Row> rows) {
+  return experiments::run({.kind = std::string(computation.name),
+                           .numerics_version = computation.numerics_version,
                            .model = {},
                            .dtype = options.dtype,
                            .params = std::move(params),
@@ -47,7 +47,7 @@ Result choice_scores(const ProbeOptions& options, const models::Model& model,
   params.n_heads = model.config.n_heads;
   params.question = evaluation::Question::kChoices;
   if (model.config.masked()) params.mask_id = model.config.mask_id;
-  return compute(options, model, "evaluate", evaluation::kNumericsVersion, to_fields(params), rows);
+  return compute(options, model, evaluation::computation(), to_fields(params), rows);
 }
 
 int print_choices(const ProbeOptions& options, const models::Model& model,
@@ -142,8 +142,8 @@ int loss(const ProbeOptions& options) {
   params.n_layers = opened.model.config.n_layers;
   params.n_heads = opened.model.config.n_heads;
   params.question = evaluation::Question::kNextToken;
-  const Result result = compute(options, opened.model, "evaluate", evaluation::kNumericsVersion,
-                                to_fields(params), rows);
+  const Result result =
+      compute(options, opened.model, evaluation::computation(), to_fields(params), rows);
   const std::vector<double>&nll = array(result, "nll").data, &tokens = array(result, "tokens").data;
   double total = 0, count = 0;
   ordered_json out = ordered_json::array();
@@ -174,11 +174,10 @@ int gradient(const ProbeOptions& options) {
   const Opened opened = open(options.model, options.dtype, options.compute);
   // One right step from zero is the gradient at one, times an increment of one.
   importance::Params params = importance_params(opened.model.config);
-  params.quadrature = importance::Quadrature::kRight;
+  params.quadrature = experiments::Rule::kRight;
   params.ig_steps = 1;
-  const Result result =
-      compute(options, opened.model, "head_importance", importance::kNumericsVersion,
-              to_fields(params), rows_of(options, opened.model.config));
+  const Result result = compute(options, opened.model, importance::computation(), to_fields(params),
+                                rows_of(options, opened.model.config));
   const Means means = means_of(result);
   if (options.format == "json") {
     std::printf("%s\n", ordered_json{{"rows", per_row(result, params.n_heads, "gradient")},
@@ -197,15 +196,14 @@ int gradient(const ProbeOptions& options) {
 int diagonal(const ProbeOptions& options) {
   const Opened opened = open(options.model, options.dtype, options.compute);
   importance::Params params = importance_params(opened.model.config);
-  params.quadrature = read_input([&] { return importance::quadrature_of(options.quadrature); });
+  params.quadrature = read_input([&] { return experiments::rule_of(options.quadrature); });
   params.ig_steps = options.ig_steps;
   if (params.ig_steps == 0) params.ig_steps = params.adaptive() ? importance::kAdaptiveSteps : 8;
   params.baseline = options.baseline;
   params.tol = options.tol;
   params.max_evaluations = options.max_evaluations;
-  const Result result =
-      compute(options, opened.model, "head_importance", importance::kNumericsVersion,
-              to_fields(params), rows_of(options, opened.model.config));
+  const Result result = compute(options, opened.model, importance::computation(), to_fields(params),
+                                rows_of(options, opened.model.config));
   const Means means = means_of(result);
   if (options.format == "json") {
     std::printf("%s\n", ordered_json{{"rows", per_row(result, params.n_heads, "ig")},

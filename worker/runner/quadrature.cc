@@ -5,9 +5,8 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "experiments/kinds/head_importance/head_importance.h"
+#include "experiments/kinds/head_importance/run.h"
 #include "experiments/run/brute_force.h"
-#include "experiments/run/computations.h"
 #include "worker/runner/commands.h"
 #include "worker/runner/inputs.h"
 #include "worker/runner/model_cache.h"
@@ -37,8 +36,7 @@ Tried tried(const std::string& text) {
   if (number.empty() || *end != '\0' || !(value > 0))
     throw BadInput("--rule " + text + ": write adaptive:TOL, or NAME:INTERVALS as trapezoid:8");
   Tried one{.text = text};
-  one.rule = importance::rule_of(
-      read_input([&] { return importance::quadrature_of(text.substr(0, colon)); }));
+  one.rule = read_input([&] { return experiments::rule_of(text.substr(0, colon)); });
   if (one.rule == Rule::kAdaptive) {
     one.tol = value;
   } else {
@@ -114,9 +112,9 @@ int quadrature(const QuadratureOptions& options) {
   double tol_floor = 1;
   for (size_t s = 0; s < file.shards.size(); ++s) {
     const Shard& shard = file.shards[s];
-    if (shard.kind != "head_importance")
-      throw BadInput(options.shards + " holds shards of kind " + shard.kind +
-                     ": only head_importance integrates");
+    if (const auto& integrates = importance::computation(); shard.kind != integrates.name)
+      throw BadInput(options.shards + " holds shards of kind " + shard.kind + ": only " +
+                     std::string(integrates.name) + " integrates");
     const models::Model& model = models.get(shard);
     const importance::Integrand asked =
         importance::integrand(shard, model, models.pass(shard, model));

@@ -27,8 +27,8 @@
 #include <optional>
 #include <vector>
 
+#include "experiments/computation.h"
 #include "schemas/fields.h"
-#include "schemas/result.h"
 #include "schemas/shard.h"
 
 namespace headcount::experiments::evaluate {
@@ -67,7 +67,7 @@ struct Params {
 Fields to_fields(const Params& params);
 Params params_of(const Shard& shard);
 
-/// The arrays that shard must yield.
-std::vector<ArrayPlan> arrays(const Shard& shard);
+/// The computation of such shards.
+const Computation& computation();
 
 }  // namespace headcount::experiments::evaluate

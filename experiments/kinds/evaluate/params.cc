@@ -1,10 +1,10 @@
-// Params of evaluate to and from the fields of a shard: one place that knows which member is
-// present when.
+// Params of evaluate to and from the fields of a shard.
 #include <algorithm>
 #include <array>
 #include <utility>
 
 #include "experiments/kinds/evaluate/evaluate.h"
+#include "experiments/kinds/field_list.h"
 #include "schemas/error.h"
 
 namespace headcount::experiments::evaluate {
@@ -19,11 +19,20 @@ constexpr std::array<std::pair<Question, const char*>, 4> kQuestions = {{
 
 [[noreturn]] void refuse(const std::string& what) { throw Error("an evaluate shard with " + what); }
 
-Question question_of(const std::string& name) {
-  for (const auto& [question, text] : kQuestions) {
-    if (name == text) return question;
+/// What a shard carries of Params, and when.
+template <class List, class P>
+void list(List& to, P& params) {
+  to("n_layers", params.n_layers);
+  to("n_heads", params.n_heads);
+  to.unless({}, "pruned", params.pruned);
+  to.word("metric", params.question, kQuestions);
+  if (params.question == Question::kMaskedCe) {
+    if (!to("mask_prob", params.mask_prob)) refuse("no mask_prob");
+    to("draw", params.draw);
   }
-  refuse("unknown metric \"" + name + "\"");
+  if (params.question != Question::kNextToken) to.unless(int64_t{-1}, "mask_id", params.mask_id);
+  if (params.question == Question::kChoices && params.mask_id >= 0)
+    to.unless(int64_t{0}, "mc_samples", params.mc_samples);
 }
 
 void check(const Params& params) {
@@ -36,7 +45,7 @@ void check(const Params& params) {
   }
   if (params.mask_prob && !(*params.mask_prob > 0 && *params.mask_prob <= 1))
     refuse("a mask_prob outside (0, 1]");
-  if (params.draw < 0) refuse("a negative draw");
+  if (params.draw < 0 || params.mask_id < -1) refuse("a negative draw or mask_id");
   if (params.mc_samples < 0 || params.mc_samples > kMostMcSamples)
     refuse("mc_samples outside 0 to " + std::to_string(kMostMcSamples));
 }
@@ -44,57 +53,18 @@ void check(const Params& params) {
 }  // namespace
 
 Fields to_fields(const Params& params) {
-  Fields fields = {{"n_layers", params.n_layers}, {"n_heads", params.n_heads}};
-  for (const auto& [question, text] : kQuestions) {
-    if (question == params.question) fields["metric"] = std::string(text);
-  }
-  if (!params.pruned.empty()) fields["pruned"] = params.pruned;
-  if (params.question == Question::kMaskedCe) {
-    HC_CHECK(params.mask_prob.has_value());
-    fields["mask_prob"] = *params.mask_prob;
-    fields["draw"] = params.draw;
-  }
-  if (params.mask_id >= 0 && params.question != Question::kNextToken)
-    fields["mask_id"] = params.mask_id;
-  if (params.mc_samples > 0 && params.question == Question::kChoices && params.mask_id >= 0)
-    fields["mc_samples"] = params.mc_samples;
-  return fields;
+  FieldWriter to;
+  list(to, params);
+  return to.fields();
 }
 
 Params params_of(const Shard& shard) {
-  const Fields& fields = shard.params;
-  Params params{.n_layers = get<int64_t>(fields, "n_layers"),
-                .n_heads = get<int64_t>(fields, "n_heads"),
-                .question = question_of(get<std::string>(fields, "metric"))};
-  if (fields.count("pruned") > 0) params.pruned = get<std::vector<int64_t>>(fields, "pruned");
-  if (params.question == Question::kMaskedCe) {
-    params.mask_prob = get<double>(fields, "mask_prob");
-    params.draw = get<int64_t>(fields, "draw");
-  }
-  params.mask_id = get_or<int64_t>(fields, "mask_id", -1);
-  params.mc_samples = get_or<int64_t>(fields, "mc_samples", 0);
+  Params params;
+  FieldReader from(shard.params, "an evaluate shard");
+  list(from, params);
+  from.end();
   check(params);
-  for (const auto& [name, value] : fields) {
-    if (to_fields(params).count(name) == 0) refuse("the unused parameter \"" + name + "\"");
-  }
   return params;
-}
-
-std::vector<ArrayPlan> arrays(const Shard& shard) {
-  const auto rows = static_cast<int64_t>(shard.rows.size());
-  switch (params_of(shard).question) {
-    case Question::kMaskedCe:
-    case Question::kNextToken:
-      return {{"nll", {rows}}, {"tokens", {rows}}};
-    case Question::kExactMatch:
-      return {{"match", {rows}}};
-    case Question::kChoices: {
-      size_t most = 0;
-      for (const Row& row : shard.rows) most = std::max(most, row.choices.size());
-      return {{"log_prob", {rows, static_cast<int64_t>(most)}}};
-    }
-  }
-  refuse("an impossible metric");
 }
 
 }  // namespace headcount::experiments::evaluate

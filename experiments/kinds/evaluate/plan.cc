@@ -4,6 +4,7 @@
 
 #include "experiments/kind.h"
 #include "experiments/kinds/evaluate/questions.h"
+#include "experiments/kinds/shared_params.h"
 #include "schemas/error.h"
 
 namespace headcount::experiments::evaluate {
@@ -25,29 +26,15 @@ std::span<const ParamInfo> params() {
            "with that one position masked and the rest of the row in sight: of addition, "
            "the other four digits of the answer.",
        .example = "[\"accuracy\", \"f1\"]"},
-      {.name = "mask_probs",
-       .type = ParamType::kNumbers,
-       .at_least = 0,
-       .at_most = 1,
-       .above_least = true,
-       .meaning = "Mask probabilities of the loss of masked rows, which need them; refused for "
-                  "other rows. Absent with "
-                  "scores: those of the stage that gave the scores.",
-       .example = "[0.15, 0.3, 0.5, 0.7, 0.9]"},
-      {.name = "mask_samples",
-       .type = ParamType::kInteger,
-       .at_least = 1,
-       .at_most = 4096,
-       .unit = "draws",
-       .meaning = "Masks drawn for each row and probability. Needed, refused and taken over as "
-                  "mask_probs.",
-       .example = "2"},
-      {.name = "choice_normalize",
-       .type = ParamType::kText,
-       .otherwise = Field(std::string("sum")),
-       .choices = {"sum", "mean"},
-       .meaning = "The score of a choice: sum or mean of its log-probabilities.",
-       .example = "\"mean\""},
+      mask_probs_param(
+          "Mask probabilities of the loss of masked rows, which need them; refused for "
+          "other rows. Absent with "
+          "scores: those of the stage that gave the scores.",
+          "[0.15, 0.3, 0.5, 0.7, 0.9]"),
+      mask_samples_param(
+          "Masks drawn for each row and probability. Needed, refused and taken over as "
+          "mask_probs."),
+      choice_normalize_param(),
       mc_samples_param(),
       {.name = "f1",
        .type = ParamType::kText,
@@ -94,14 +81,10 @@ std::span<const ParamInfo> params() {
        .meaning = "With scores, and required then: how many heads are removed (scope = \"layer\": "
                   "of each layer).",
        .example = "[0, 4, 8]"},
-      {.name = "scope",
-       .type = ParamType::kText,
-       .otherwise = Field(std::string("global")),
-       .choices = {"global", "layer", "layer_matched"},
-       .meaning =
-           "With scores: k heads of the model, or k of every layer; layer_matched: as global, "
-           "which = \"random\" meaning random_as_most.",
-       .example = "\"layer\""},
+      scope_param(
+          "With scores: k heads of the model, or k of every layer; layer_matched: as global, "
+          "which = \"random\" meaning random_as_most.",
+          "\"layer\""),
       {.name = "prune_seed",
        .type = ParamType::kInteger,
        .otherwise = Field(int64_t{0}),
@@ -198,10 +181,10 @@ Shard shard_of_point(const Point& point, int64_t i) {
 
 const Kind& the_kind() {
   static const Kind kind{.name = "evaluate",
-                         .numerics_version = kNumericsVersion,
-                         .micro_batch = kMicroBatch,
+                         .computation = computation(),
                          .params = params(),
-                         .reads_scores = true,
+                         .reads = Output::kHeadScores,
+                         .picture = Picture::kMetricGrid,
                          .check = check_point,
                          .count = count,
                          .shard = shard_of_point,

@@ -164,7 +164,7 @@ Shard shard(const Point& point, const Asked& asked, const std::vector<int64_t>& 
   const bool estimated = asked.question == Question::kChoices && config.masked() &&
                          !config.causal && has_long_choice(rows);
   if (estimated) params.mc_samples = get_or<int64_t>(point.values, "mc_samples", kMcSamples);
-  Shard shard = blank_shard(point, "evaluate", kNumericsVersion, kMicroBatch);
+  Shard shard = blank_shard(point, computation());
   shard.params = to_fields(params);
   shard.seed = asked.question == Question::kMaskedCe || params.mc_samples > 0 ? point.seed : 0;
   shard.rows = std::move(rows);

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -14,8 +13,6 @@
 #include "experiments/kinds/prune.h"
 
 namespace headcount::experiments::evaluate {
-
-using Complain = std::function<void(const std::string&, const std::string&)>;
 
 /// One question of a point with its repetitions.
 struct Asked {

@@ -1,11 +1,12 @@
 // The numbers of an evaluate shard: losses, greedy answers and scores of choices, with the pruned
 // heads' gates at zero.
+#include "experiments/run/run.h"
+
 #include <algorithm>
 #include <map>
 
 #include "experiments/kinds/evaluate/evaluate.h"
 #include "experiments/run/batch.h"
-#include "experiments/run/computations.h"
 #include "models/generate.h"
 #include "models/likelihood.h"
 #include "schemas/error.h"
@@ -261,7 +262,8 @@ Result choice_scores(const Context& context) {
 
 }  // namespace
 
-Result run(const Shard& shard, const models::Model& model, const Progress& progress) {
+Result run(const Shard& shard, const models::Model& model, const Progress& progress,
+           const DeviceMemory&) {
   const Context context{shard, params_of(shard), model, progress};
   if (shard.numerics_version != kNumericsVersion)
     throw Error("an evaluate shard of numerics version " + std::to_string(shard.numerics_version) +

@@ -23,8 +23,9 @@
 #include <string>
 #include <vector>
 
+#include "experiments/computation.h"
+#include "experiments/rule.h"
 #include "schemas/fields.h"
-#include "schemas/result.h"
 #include "schemas/row.h"
 #include "schemas/shard.h"
 
@@ -50,15 +51,6 @@ enum class PathMode { kDiagonal, kStochasticThreshold };
 /// u_h: independent, or Latin hypercube within the block of path_block paths:
 /// u_h = (permutation_h(path - path_first) + U) / path_block.
 enum class ThresholdSampling { kIid, kLatinHypercube };
-/// Intervals are [k/K, (k+1)/K], K = ig_steps; the gradient is weighted by the exact gate increment
-/// of its interval.
-///   right, left, midpoint  the gradient at that t
-///   trapezoid              the mean of the two end gradients
-///   gauss_legendre         own nodes
-///   adaptive               Simpson's rule, from ig_steps intervals graded towards the baseline
-///                          that are halved where tol asks for it (experiments/run/adaptive.h)
-enum class Quadrature { kRight, kLeft, kMidpoint, kTrapezoid, kAdaptive, kGaussLegendre };
-
 /// What Shard::params of this kind mean; a member that is not used by the computation is absent
 /// there, so that equal computations share a key. In brackets: the condition under which it is
 /// present.
@@ -84,7 +76,7 @@ struct Params {
   ///   present: ramp_h(t) = clip((t (1 + w) - u_h) / w, 0, 1); w -> 0 is the Shapley permutation
   ///            path
   std::optional<double> ramp_width = {};
-  Quadrature quadrature = Quadrature::kAdaptive;
+  Rule quadrature = Rule::kAdaptive;
   int64_t ig_steps = kAdaptiveSteps;
   /// [adaptive] intervals are halved until their errors add up to
   /// <= tol * max(|score_one - score_base|, tol_floor) of this (row, mask, path), within
@@ -94,7 +86,7 @@ struct Params {
   bool operator==(const Params&) const = default;
 
   int64_t n_selected() const { return (layer_last - layer_first + 1) * n_heads; }
-  bool adaptive() const { return quadrature == Quadrature::kAdaptive; }
+  bool adaptive() const { return quadrature == Rule::kAdaptive; }
   bool has_half() const { return !adaptive() && ig_steps % 2 == 0; }
   /// Gradients of one (row, path) before the adaptive rule halves anything.
   int64_t least_evaluations() const { return 4 * ig_steps + 1; }
@@ -107,15 +99,12 @@ int64_t expected_evaluations(const Params& params);
 /// Which of a block's rows the adaptive rule audits: the one of the smallest row id.
 size_t audited_row(std::span<const Row> rows);
 
-/// The rule of that name in specs and shards; throws Error on any other.
-Quadrature quadrature_of(const std::string& name);
-
 /// The parameters as a shard carries them, and back. params_of throws Error naming the member that
 /// is missing, unknown or impossible.
 Fields to_fields(const Params& params);
 Params params_of(const Shard& shard);
 
-/// The arrays that shard must yield.
-std::vector<ArrayPlan> arrays(const Shard& shard);
+/// The computation of such shards.
+const Computation& computation();
 
 }  // namespace headcount::experiments::head_importance

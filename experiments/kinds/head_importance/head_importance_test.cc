@@ -128,12 +128,13 @@ TEST(HeadImportancePlan, ParametersSurviveTheShard) {
                       .path_block = 8,
                       .threshold_sampling = ThresholdSampling::kIid,
                       .ramp_width = 0.5,
-                      .quadrature = Quadrature::kAdaptive,
+                      .quadrature = Rule::kAdaptive,
                       .ig_steps = 4,
                       .tol = 1e-4,
                       .tol_floor = 0.1,
                       .max_evaluations = 17};
   Shard shard;
+  shard.kind = computation().name;
   shard.params = to_fields(params);
   shard.rows = fixture::masked_rows(3).rows;
   EXPECT_EQ(params_of(shard), params);

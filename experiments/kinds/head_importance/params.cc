@@ -1,35 +1,55 @@
-// Params of head_importance to and from the fields of a shard: one place that knows which member is
-// present when.
+// Params of head_importance to and from the fields of a shard, and what they imply.
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <set>
 #include <utility>
 
+#include "experiments/kinds/field_list.h"
 #include "experiments/kinds/head_importance/head_importance.h"
 #include "schemas/error.h"
 
 namespace headcount::experiments::head_importance {
 namespace {
 
-constexpr std::array<std::pair<Quadrature, const char*>, 6> kQuadratures = {{
-    {Quadrature::kRight, "right"},
-    {Quadrature::kLeft, "left"},
-    {Quadrature::kMidpoint, "midpoint"},
-    {Quadrature::kTrapezoid, "trapezoid"},
-    {Quadrature::kAdaptive, "adaptive"},
-    {Quadrature::kGaussLegendre, "gauss_legendre"},
-}};
+constexpr std::array<std::pair<bool, const char*>, 2> kNormalizations = {
+    {{false, "mean_masked"}, {true, "sum"}}};
+constexpr std::array<std::pair<PathMode, const char*>, 2> kPathModes = {
+    {{PathMode::kDiagonal, "diagonal"}, {PathMode::kStochasticThreshold, "stochastic_threshold"}}};
+constexpr std::array<std::pair<ThresholdSampling, const char*>, 2> kSamplings = {
+    {{ThresholdSampling::kLatinHypercube, "latin_hypercube"}, {ThresholdSampling::kIid, "iid"}}};
+
+/// What a shard carries of Params, and when.
+template <class List, class P>
+void list(List& to, P& params) {
+  to("n_layers", params.n_layers);
+  to("n_heads", params.n_heads);
+  to("layer_first", params.layer_first);
+  to("layer_last", params.layer_last);
+  to.word("loss_normalize", params.sum, kNormalizations);
+  to("baseline", params.baseline);
+  if (to("mask_prob", params.mask_prob)) {
+    to("draw", params.draw);
+    to("mask_id", params.mask_id);
+  }
+  to.word("path_mode", params.path_mode, kPathModes);
+  if (params.path_mode == PathMode::kStochasticThreshold) {
+    to("path_first", params.path_first);
+    to("path_count", params.path_count);
+    to("path_block", params.path_block);
+    to.word("threshold_sampling", params.threshold_sampling, kSamplings);
+    to("ramp_width", params.ramp_width);
+  }
+  to.word("quadrature", params.quadrature, kRules);
+  to("ig_steps", params.ig_steps);
+  if (params.adaptive()) {
+    to("tol", params.tol);
+    to("tol_floor", params.tol_floor);
+    to("max_evaluations", params.max_evaluations);
+  }
+}
 
 [[noreturn]] void refuse(const std::string& what) {
   throw Error("a head_importance shard with " + what);
-}
-
-/// One of two words.
-bool choose(const Fields& fields, const std::string& name, const char* no, const char* yes) {
-  const auto text = get<std::string>(fields, name);
-  if (text != no && text != yes) refuse("impossible " + name + " \"" + text + "\"");
-  return text == yes;
 }
 
 void check(const Params& params) {
@@ -49,7 +69,7 @@ void check(const Params& params) {
     refuse("paths that are not one whole block");
   }
   if (params.ramp_width && !(*params.ramp_width > 0)) refuse("a ramp_width that is not positive");
-  if (params.quadrature == Quadrature::kGaussLegendre && params.path_mode != PathMode::kDiagonal) {
+  if (params.quadrature == Rule::kGaussLegendre && params.path_mode != PathMode::kDiagonal) {
     refuse("gauss_legendre on another path than the diagonal");
   }
   if (params.adaptive() &&
@@ -61,83 +81,18 @@ void check(const Params& params) {
 
 }  // namespace
 
-Quadrature quadrature_of(const std::string& name) {
-  for (const auto& [quadrature, text] : kQuadratures) {
-    if (name == text) return quadrature;
-  }
-  refuse("unknown quadrature \"" + name + "\"");
-}
-
 Fields to_fields(const Params& params) {
-  Fields fields = {{"n_layers", params.n_layers},
-                   {"n_heads", params.n_heads},
-                   {"layer_first", params.layer_first},
-                   {"layer_last", params.layer_last},
-                   {"loss_normalize", std::string(params.sum ? "sum" : "mean_masked")},
-                   {"baseline", params.baseline},
-                   {"ig_steps", params.ig_steps}};
-  for (const auto& [quadrature, text] : kQuadratures) {
-    if (quadrature == params.quadrature) fields["quadrature"] = std::string(text);
-  }
-  if (params.mask_prob) {
-    fields["mask_prob"] = *params.mask_prob;
-    fields["draw"] = params.draw;
-    fields["mask_id"] = params.mask_id;
-  }
-  if (params.path_mode == PathMode::kStochasticThreshold) {
-    fields["path_mode"] = std::string("stochastic_threshold");
-    fields["path_first"] = params.path_first;
-    fields["path_count"] = params.path_count;
-    fields["path_block"] = params.path_block;
-    fields["threshold_sampling"] = std::string(
-        params.threshold_sampling == ThresholdSampling::kIid ? "iid" : "latin_hypercube");
-    if (params.ramp_width) fields["ramp_width"] = *params.ramp_width;
-  } else {
-    fields["path_mode"] = std::string("diagonal");
-  }
-  if (params.adaptive()) {
-    fields["tol"] = params.tol;
-    fields["tol_floor"] = params.tol_floor;
-    fields["max_evaluations"] = params.max_evaluations;
-  }
-  return fields;
+  FieldWriter to;
+  list(to, params);
+  return to.fields();
 }
 
 Params params_of(const Shard& shard) {
-  const Fields& fields = shard.params;
-  Params params{.n_layers = get<int64_t>(fields, "n_layers"),
-                .n_heads = get<int64_t>(fields, "n_heads"),
-                .layer_first = get<int64_t>(fields, "layer_first"),
-                .layer_last = get<int64_t>(fields, "layer_last"),
-                .sum = choose(fields, "loss_normalize", "mean_masked", "sum"),
-                .baseline = get<double>(fields, "baseline")};
-  if (fields.count("mask_prob") > 0) {
-    params.mask_prob = get<double>(fields, "mask_prob");
-    params.draw = get<int64_t>(fields, "draw");
-    params.mask_id = get<int64_t>(fields, "mask_id");
-  }
-  if (choose(fields, "path_mode", "diagonal", "stochastic_threshold")) {
-    params.path_mode = PathMode::kStochasticThreshold;
-    params.path_first = get<int64_t>(fields, "path_first");
-    params.path_count = get<int64_t>(fields, "path_count");
-    params.path_block = get<int64_t>(fields, "path_block");
-    if (choose(fields, "threshold_sampling", "latin_hypercube", "iid")) {
-      params.threshold_sampling = ThresholdSampling::kIid;
-    }
-    if (fields.count("ramp_width") > 0) params.ramp_width = get<double>(fields, "ramp_width");
-  }
-  params.quadrature = quadrature_of(get<std::string>(fields, "quadrature"));
-  params.ig_steps = get<int64_t>(fields, "ig_steps");
-  if (params.adaptive()) {
-    params.tol = get<double>(fields, "tol");
-    params.tol_floor = get<double>(fields, "tol_floor");
-    params.max_evaluations = get<int64_t>(fields, "max_evaluations");
-  }
+  Params params;
+  FieldReader from(shard.params, "a head_importance shard");
+  list(from, params);
+  from.end();
   check(params);
-  // A member that is present and not used would make equal computations unequal.
-  for (const auto& [name, value] : fields) {
-    if (to_fields(params).count(name) == 0) refuse("the unused parameter \"" + name + "\"");
-  }
   return params;
 }
 
@@ -156,23 +111,6 @@ size_t audited_row(std::span<const Row> rows) {
   const auto least = std::min_element(rows.begin(), rows.end(),
                                       [](const Row& a, const Row& b) { return a.id < b.id; });
   return static_cast<size_t>(least - rows.begin());
-}
-
-std::vector<ArrayPlan> arrays(const Shard& shard) {
-  const Params params = params_of(shard);
-  const auto rows = static_cast<int64_t>(shard.rows.size());
-  const std::vector<int64_t> per_row = {rows}, per_head = {rows, params.n_selected()};
-  std::vector<ArrayPlan> planned;
-  if (params.adaptive()) {
-    planned.push_back({"audit", {1, params.n_selected()}});
-    planned.push_back({"evaluations", per_row});
-  }
-  planned.push_back({"ig", per_head});
-  if (params.has_half()) planned.push_back({"ig_half", per_head});
-  planned.push_back({"score_base", per_row});
-  planned.push_back({"score_one", per_row});
-  if (params.adaptive()) planned.push_back({"unconverged", per_row});
-  return planned;
 }
 
 }  // namespace headcount::experiments::head_importance

@@ -6,6 +6,7 @@
 
 #include "experiments/kind.h"
 #include "experiments/kinds/blocks.h"
+#include "experiments/kinds/shared_params.h"
 #include "schemas/error.h"
 
 namespace headcount::experiments::head_importance {
@@ -22,23 +23,13 @@ constexpr double kHuge = 1e9;
 
 std::span<const ParamInfo> params() {
   static const std::vector<ParamInfo> infos = {
-      {.name = "mask_probs",
-       .type = ParamType::kNumbers,
-       .at_least = 0,
-       .at_most = 1,
-       .above_least = true,
-       .meaning =
-           "Probabilities with which a position of the completion is masked; scores are kept for "
-           "each. "
-           "Required for rows with a masked span, refused for rows that bring their own labels.",
-       .example = "[0.15, 0.3, 0.5, 0.7, 0.9]"},
-      {.name = "mask_samples",
-       .type = ParamType::kInteger,
-       .at_least = 1,
-       .at_most = 4096,
-       .unit = "draws",
-       .meaning = "Masks drawn for each row and probability. Required and refused as mask_probs.",
-       .example = "2"},
+      mask_probs_param(
+          "Probabilities with which a position of the completion is masked; scores are kept for "
+          "each. "
+          "Required for rows with a masked span, refused for rows that bring their own labels.",
+          "[0.15, 0.3, 0.5, 0.7, 0.9]"),
+      mask_samples_param(
+          "Masks drawn for each row and probability. Required and refused as mask_probs."),
       {.name = "loss_normalize",
        .type = ParamType::kText,
        .otherwise = Field(std::string("mean_masked")),
@@ -88,7 +79,7 @@ std::span<const ParamInfo> params() {
       {.name = "quadrature",
        .type = ParamType::kText,
        .otherwise = Field(std::string("adaptive")),
-       .choices = {"adaptive", "right", "left", "midpoint", "trapezoid", "gauss_legendre"},
+       .choices = rule_names(),
        .meaning = "adaptive: Simpson's rule, intervals halved until tol is met. The others take "
                   "ig_steps equal intervals and the gradient there; they can be far off "
                   "(docs/numbers.md). gauss_legendre is for the diagonal only.",
@@ -158,14 +149,13 @@ std::span<const ParamInfo> params() {
 bool stochastic(const Point& point) {
   return get<std::string>(point.values, "path_mode") == "stochastic_threshold";
 }
-bool adaptive(const Point& point) {
-  return get<std::string>(point.values, "quadrature") == "adaptive";
+Rule rule_of(const Point& point) {
+  return experiments::rule_of(get<std::string>(point.values, "quadrature"));
 }
+bool adaptive(const Point& point) { return rule_of(point) == Rule::kAdaptive; }
 int64_t ig_steps(const Point& point) {
   return get_or<int64_t>(point.values, "ig_steps", adaptive(point) ? kAdaptiveSteps : 8);
 }
-
-using Complain = std::function<void(const std::string&, const std::string&)>;
 
 void check_masks(const Point& point, const Complain& complain) {
   for (const char* name : {"mask_probs", "mask_samples"}) {
@@ -219,8 +209,7 @@ void check_path(const Point& point, const Complain& complain) {
                                  std::to_string((samples / block + 1) * block) +
                                  ", or another path_block");
   }
-  const auto quadrature = get<std::string>(point.values, "quadrature");
-  if (stochastic(point) && quadrature == "gauss_legendre") {
+  if (stochastic(point) && rule_of(point) == Rule::kGaussLegendre) {
     complain("quadrature",
              "gauss_legendre is for path_mode = \"diagonal\" only (a stochastic_threshold path has "
              "kinks): "
@@ -274,7 +263,7 @@ int64_t count(const Point& point) {
 Shard shard(const Point& point, int64_t i) {
   const Loops n = loops(point);
   const Integers at = unravel(i, {n.n_blocks, n.n_probs, n.n_draws, n.n_path_blocks});
-  Shard shard = blank_shard(point, "head_importance", kNumericsVersion, kMicroBatch);
+  Shard shard = blank_shard(point, computation());
   shard.params = to_fields(params_at(point, at[1], at[2], at[3]));
   shard.seed = masked(point) || stochastic(point) ? point.seed : 0;
   shard.rows =
@@ -323,7 +312,7 @@ Params params_at(const Point& point, int64_t prob, int64_t draw, int64_t path_bl
     if (point.values.count("ramp_width") > 0)
       params.ramp_width = get<double>(point.values, "ramp_width");
   }
-  params.quadrature = quadrature_of(get<std::string>(point.values, "quadrature"));
+  params.quadrature = rule_of(point);
   params.ig_steps = ig_steps(point);
   if (adaptive(point)) {
     params.tol = get<double>(point.values, "tol");
@@ -335,10 +324,13 @@ Params params_at(const Point& point, int64_t prob, int64_t draw, int64_t path_bl
 
 const Kind& the_kind() {
   static const Kind kind{.name = "head_importance",
-                         .numerics_version = kNumericsVersion,
-                         .micro_batch = kMicroBatch,
-                         .gradients = true,
+                         .computation = computation(),
                          .params = params(),
+                         .gives = Output::kHeadScores,
+                         .value =
+                             "integrated gradients of J = -loss (nats) over head gates; "
+                             "positive = the head raises the log-likelihood",
+                         .picture = Picture::kHeadMap,
                          .check = check,
                          .count = count,
                          .shard = shard,

@@ -1,9 +1,9 @@
 // The numbers of a head_importance shard: the integrator of experiments/run on the model's gate
 // gradients.
-#include "experiments/kinds/head_importance/head_importance.h"
+#include "experiments/kinds/head_importance/run.h"
+
 #include "experiments/run/batch.h"
-#include "experiments/run/computations.h"
-#include "experiments/run/integrate.h"
+#include "experiments/run/run.h"
 #include "schemas/error.h"
 
 namespace headcount::experiments::head_importance {
@@ -96,32 +96,13 @@ double score_rounding(const models::Model& model) {
 
 }  // namespace
 
-Rule rule_of(Quadrature quadrature) {
-  switch (quadrature) {
-    case Quadrature::kRight:
-      return Rule::kRight;
-    case Quadrature::kLeft:
-      return Rule::kLeft;
-    case Quadrature::kMidpoint:
-      return Rule::kMidpoint;
-    case Quadrature::kTrapezoid:
-      return Rule::kTrapezoid;
-    case Quadrature::kAdaptive:
-      return Rule::kAdaptive;
-    case Quadrature::kGaussLegendre:
-      return Rule::kGaussLegendre;
-  }
-  HC_CHECK(false);
-  return Rule::kTrapezoid;
-}
-
 Integrand integrand(const Shard& shard, const models::Model& model,
                     const models::PassOptions& pass) {
   const Params params = params_of(shard);
   check_shard(shard, params, model.config);
   Integration integration{.n_gates = params.n_selected(),
                           .paths = {},
-                          .rule = rule_of(params.quadrature),
+                          .rule = params.quadrature,
                           .steps = params.ig_steps,
                           .tol = params.tol,
                           .tol_floor = params.tol_floor,
@@ -136,8 +117,9 @@ Integrand integrand(const Shard& shard, const models::Model& model,
 }
 
 Result run(const Shard& shard, const models::Model& model, const Progress& progress,
-           const models::PassOptions& pass) {
-  const Integrand asked = integrand(shard, model, pass);
+           const DeviceMemory& device) {
+  const Integrand asked = integrand(
+      shard, model, {.checkpointing = pass_of(shard, model.config, device).checkpointing});
   Integrals integrals = integrate(asked.integration, asked.score, progress);
 
   const auto n_rows = static_cast<int64_t>(shard.rows.size());

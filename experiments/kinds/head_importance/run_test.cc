@@ -1,6 +1,8 @@
 // head_importance shards on small models: laws (completeness, independence of the block,
 // determinism) and outside witnesses (central differences, a converged composite rule on the
 // shipped model).
+#include "experiments/kinds/head_importance/run.h"
+
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -12,7 +14,6 @@
 #include "experiments/kinds/head_importance/head_importance.h"
 #include "experiments/run/batch.h"
 #include "experiments/run/brute_force.h"
-#include "experiments/run/computations.h"
 #include "experiments/run/quadrature.h"
 #include "experiments/run/test_model.h"
 #include "experiments/sweep.h"
@@ -68,9 +69,8 @@ double relative_l2(const std::vector<double>& a, const std::vector<double>& exac
 
 TEST(HeadImportance, YieldsThePlannedArraysForEveryRule) {
   const models::Model model = test_model(false);
-  for (const Quadrature quadrature :
-       {Quadrature::kRight, Quadrature::kLeft, Quadrature::kMidpoint, Quadrature::kTrapezoid,
-        Quadrature::kAdaptive, Quadrature::kGaussLegendre}) {
+  for (const Rule quadrature : {Rule::kRight, Rule::kLeft, Rule::kMidpoint, Rule::kTrapezoid,
+                                Rule::kAdaptive, Rule::kGaussLegendre}) {
     for (const int64_t steps : {4, 5}) {
       Params params = params_for(model);
       params.quadrature = quadrature;
@@ -92,7 +92,7 @@ TEST(HeadImportance, SumsToTheClimbOfTheScoreForMasksAndLabelsAndAnyLayerRange) 
     for (const int64_t layer_first : {0, 1}) {
       Params params = params_for(model);
       params.layer_first = layer_first;
-      params.quadrature = Quadrature::kGaussLegendre;
+      params.quadrature = Rule::kGaussLegendre;
       params.ig_steps = 48;
       params.baseline = 0.1;
       const Result result = run_quietly(shard_of(params, rows), model);
@@ -109,7 +109,7 @@ TEST(HeadImportance, SumsToTheClimbOfTheScoreForMasksAndLabelsAndAnyLayerRange) 
 
 TEST(HeadImportance, ResidualsFallAtTheOrderOfEachRule) {
   const models::Model model = test_model(false);
-  const auto residual = [&](Quadrature quadrature, int64_t steps) {
+  const auto residual = [&](Rule quadrature, int64_t steps) {
     Params params = params_for(model);
     params.quadrature = quadrature;
     params.ig_steps = steps;
@@ -118,14 +118,14 @@ TEST(HeadImportance, ResidualsFallAtTheOrderOfEachRule) {
     return std::abs(std::accumulate(ig.begin(), ig.end(), 0.0) -
                     (array(result, "score_one").data[0] - array(result, "score_base").data[0]));
   };
-  const auto order = [&](Quadrature quadrature) {
+  const auto order = [&](Rule quadrature) {
     return std::log2(residual(quadrature, 256) / residual(quadrature, 512));
   };
-  EXPECT_NEAR(order(Quadrature::kRight), 1, 0.1);
-  EXPECT_NEAR(order(Quadrature::kLeft), 1, 0.1);
-  EXPECT_NEAR(order(Quadrature::kMidpoint), 2, 0.1);
-  EXPECT_NEAR(order(Quadrature::kTrapezoid), 2, 0.1);
-  EXPECT_LT(residual(Quadrature::kGaussLegendre, 64), 1e-7);
+  EXPECT_NEAR(order(Rule::kRight), 1, 0.1);
+  EXPECT_NEAR(order(Rule::kLeft), 1, 0.1);
+  EXPECT_NEAR(order(Rule::kMidpoint), 2, 0.1);
+  EXPECT_NEAR(order(Rule::kTrapezoid), 2, 0.1);
+  EXPECT_LT(residual(Rule::kGaussLegendre, 64), 1e-7);
 }
 
 /// Shapley values of v(S) = J with the gates of S one and the others zero, by all 2^8 forwards.
@@ -160,7 +160,7 @@ TEST(HeadImportance, NarrowRampsTendToTheShapleyValueOfTheModel) {
   const std::vector<double> exact = shapley(model, example);
   params.path_mode = PathMode::kStochasticThreshold;
   params.path_count = params.path_block = 256;
-  params.quadrature = Quadrature::kMidpoint;
+  params.quadrature = Rule::kMidpoint;
   const auto distance = [&](double width, int64_t steps) {
     params.ramp_width = width;
     params.ig_steps = steps;
@@ -175,7 +175,7 @@ TEST(HeadImportance, NarrowRampsTendToTheShapleyValueOfTheModel) {
 TEST(HeadImportance, OneRightStepIsTheGradientAtOneAsCentralDifferencesSeeIt) {
   const models::Model model = test_model(false);
   Params params = params_for(model);
-  params.quadrature = Quadrature::kRight;
+  params.quadrature = Rule::kRight;
   params.ig_steps = 1;
   const Row row = test_row(3);
   const Result result = run_quietly(shard_of(params, {row}), model);

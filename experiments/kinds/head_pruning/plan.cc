@@ -4,6 +4,7 @@
 
 #include "experiments/kinds/blocks.h"
 #include "experiments/kinds/head_pruning/head_pruning.h"
+#include "experiments/kinds/shared_params.h"
 #include "schemas/error.h"
 
 namespace headcount::experiments::head_pruning {
@@ -13,7 +14,6 @@ Table aggregate(const std::string& stage, std::span<const Point> points, const R
 namespace {
 
 using evaluate::Asked;
-using evaluate::Complain;
 using Texts = std::vector<std::string>;
 
 std::span<const ParamInfo> params() {
@@ -34,14 +34,10 @@ std::span<const ParamInfo> params() {
        .meaning = "How many heads are removed (scope = \"layer\": of each layer). The unpruned "
                   "model is always included.",
        .example = "[1, 2, 4, 8, 16]"},
-      {.name = "scope",
-       .type = ParamType::kText,
-       .otherwise = Field(std::string("global")),
-       .choices = {"global", "layer", "layer_matched"},
-       .meaning = "k heads of the model; k of every layer; or as global, beside random sets that "
+      scope_param("k heads of the model; k of every layer; or as global, beside random sets that "
                   "take from each layer as many heads as the most important set does "
                   "(random_as_most) and as the least important set does (random_as_least).",
-       .example = "\"layer_matched\""},
+                  "\"layer_matched\""),
       {.name = "prune_seeds",
        .type = ParamType::kInteger,
        .otherwise = Field(int64_t{20}),
@@ -58,28 +54,14 @@ std::span<const ParamInfo> params() {
        .meaning = "What is measured of each pruned model. Absent: loss (accuracy where the rows "
                   "hold only choices).",
        .example = "[\"loss\", \"exact_match\"]"},
-      {.name = "mask_probs",
-       .type = ParamType::kNumbers,
-       .at_least = 0,
-       .at_most = 1,
-       .above_least = true,
-       .meaning = "Mask probabilities of the loss of masked rows. Absent: those of the stage that "
-                  "gave the scores.",
-       .example = "[0.3, 0.7]"},
-      {.name = "mask_samples",
-       .type = ParamType::kInteger,
-       .at_least = 1,
-       .at_most = 4096,
-       .unit = "draws",
-       .meaning = "Masks drawn for each row and probability. Absent: as in the stage that gave the "
-                  "scores.",
-       .example = "2"},
-      {.name = "choice_normalize",
-       .type = ParamType::kText,
-       .otherwise = Field(std::string("sum")),
-       .choices = {"sum", "mean"},
-       .meaning = "The score of a choice: sum or mean of its log-probabilities.",
-       .example = "\"mean\""},
+      mask_probs_param(
+          "Mask probabilities of the loss of masked rows. Absent: those of the stage that "
+          "gave the scores.",
+          "[0.3, 0.7]"),
+      mask_samples_param(
+          "Masks drawn for each row and probability. Absent: as in the stage that gave the "
+          "scores."),
+      choice_normalize_param(),
       evaluate::mc_samples_param(),
   };
   return infos;
@@ -165,11 +147,11 @@ int64_t shard_index(const Point& point, const std::vector<Asked>& questions, siz
 
 const Kind& the_kind() {
   static const Kind kind{.name = "head_pruning",
-                         .numerics_version = evaluate::kNumericsVersion,
-                         .micro_batch = evaluate::kMicroBatch,
+                         .computation = evaluate::computation(),
                          .params = params(),
-                         .reads_scores = true,
-                         .scores_required = true,
+                         .reads = Output::kHeadScores,
+                         .must_read = true,
+                         .picture = Picture::kArms,
                          .check = check,
                          .count = count,
                          .shard = shard,
