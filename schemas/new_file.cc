@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -60,23 +61,46 @@ bool is_pipe_or_device(const std::string& path) {
   return ::stat(path.c_str(), &found) == 0 && !S_ISREG(found.st_mode) && !S_ISDIR(found.st_mode);
 }
 
+/// What a killed process left: whoever still writes a file holds its lock.
+void remove_if_abandoned(const std::string& file) {
+  const int fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return;
+  struct stat opened {};
+  struct stat named {};
+  // It may have taken its name since, and another file this one.
+  if (::flock(fd, LOCK_EX | LOCK_NB) == 0 && ::fstat(fd, &opened) == 0 &&
+      ::stat(file.c_str(), &named) == 0 && opened.st_ino == named.st_ino) {
+    ::unlink(file.c_str());
+  }
+  ::close(fd);
+}
+
+/// Locks a file just made; false where it was taken for abandoned in between.
+bool keeps(int fd) {
+  if (::flock(fd, LOCK_EX | LOCK_NB) != 0) return errno != EWOULDBLOCK;  // or no locks there
+  struct stat found {};
+  return ::fstat(fd, &found) == 0 && found.st_nlink > 0;
+}
+
 }  // namespace
 
 NewFile::NewFile(std::string path, Readers readers) : path_(std::move(path)) {
   const std::string name = std::filesystem::path(path_).filename();
   const std::string start = folder_of(path_) + "/." + name + ".part-";
   const mode_t mode = readers == Readers::kOwner ? 0600 : 0666;
-  // Another process or thread may be writing the same file, or have died doing so: the next number.
+  // Another process or thread may be writing the same file: the next number.
   for (int n = 1; fd_ < 0; ++n) {
     beside_ = start + std::to_string(n);
+    remove_if_abandoned(beside_);
     fd_ = ::open(beside_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
     if (fd_ < 0 && errno != EEXIST) cannot_write(path_, errno);
+    if (fd_ >= 0 && !keeps(fd_)) ::close(std::exchange(fd_, -1));
   }
 }
 
 NewFile::~NewFile() {
-  ::close(fd_);
   if (!renamed_) ::unlink(beside_.c_str());
+  ::close(fd_);
 }
 
 void NewFile::write(std::string_view bytes) { write_into(fd_, path_, bytes); }

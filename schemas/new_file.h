@@ -1,7 +1,7 @@
 // A file that is either whole or as it was. It is written beside its name (".NAME.part-N"),
 // synced, renamed, and its folder synced: neither a crash nor a full disk leaves half a file under
-// the name. What a killed process leaves beside it is read by nobody. Not for files that grow
-// (logs, the worker's journal, the database).
+// the name. What a killed process leaves beside it is read by nobody, and gone when the file is
+// written next. Not for files that grow (logs, the worker's journal, the database).
 #pragma once
 
 #include <string>

@@ -93,15 +93,17 @@ TEST_F(NewFileTest, IsReadByWhomTheUmaskLetsOrByItsOwnerAlone) {
 
 TEST_F(NewFileTest, ACrashBeforeTheNameIsTakenLeavesTheOldFile) {
   write_file(file_, "old");
-  const int status = status_of([&] {
+  const int status = status_of([&]() -> int {
     NewFile fresh(file_);
     fresh.write("new");
-    return 7;  // the process ends here, nothing is destroyed
+    _exit(7);  // nothing is destroyed
   });
   EXPECT_EQ(status, 7);
   EXPECT_EQ(text(), "old");
-  write_file(file_, "newer");  // what lies beside is in nobody's way
+  EXPECT_THAT(names(), testing::SizeIs(2)) << "what it left";
+  write_file(file_, "newer");
   EXPECT_EQ(text(), "newer");
+  EXPECT_THAT(names(), testing::SizeIs(1));
 }
 
 TEST_F(NewFileTest, WhatNeverTakesItsNameIsGone) {
