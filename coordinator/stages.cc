@@ -353,8 +353,10 @@ void Loop::complete(const StageComplete& notice) {
   stage->counts = {.planned = stage->n_shards,
                    .done = stage->n_shards - notice.n_missing,
                    .quarantined = notice.n_missing};
-  // A result may have been set aside since the scheduler counted it.
-  if (store_.counts(stage->id).done < stage->counts.done) {
+  // A result may have been set aside since the scheduler counted it; those of a hidden kind say
+  // nothing.
+  const bool hidden = sweep->plan.stages[stage->number].kind->hidden;
+  if (!hidden && store_.counts(stage->id).done < stage->counts.done) {
     open_again(sweep->id, [&](const auto& row) { return row.id == notice.stage; });
     return;
   }

@@ -41,7 +41,7 @@ std::string mend(const std::string& path, int error) {
 
 [[noreturn]] void cannot_write(const std::string& path, int error) {
   const std::string why = "cannot write " + path + ": " + strerror(error) + mend(path, error);
-  for (const int may_pass : {ENOSPC, EDQUOT, EIO, EMFILE, ENFILE}) {
+  for (const int may_pass : {ENOSPC, EDQUOT, EIO, EMFILE, ENFILE, EAGAIN, ESTALE, ETIMEDOUT}) {
     if (error == may_pass) throw TryAgain(why);
   }
   throw Error(why);
@@ -56,14 +56,16 @@ void write_into(int fd, const std::string& path, std::string_view bytes) {
   }
 }
 
+// /dev/stdout may be a link to a regular file: its name is not ours to replace.
 bool is_pipe_or_device(const std::string& path) {
+  if (path.starts_with("/dev/") || path.starts_with("/proc/")) return true;
   struct stat found {};
   return ::stat(path.c_str(), &found) == 0 && !S_ISREG(found.st_mode) && !S_ISDIR(found.st_mode);
 }
 
 /// What a killed process left: whoever still writes a file holds its lock.
 void remove_if_abandoned(const std::string& file) {
-  const int fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  const int fd = ::open(file.c_str(), O_WRONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
   if (fd < 0) return;
   struct stat opened {};
   struct stat named {};
@@ -103,6 +105,11 @@ NewFile::~NewFile() {
   ::close(fd_);
 }
 
+const std::string& NewFile::lend() {
+  ::flock(fd_, LOCK_UN);
+  return beside_;
+}
+
 void NewFile::write(std::string_view bytes) { write_into(fd_, path_, bytes); }
 
 void NewFile::sync() {
@@ -138,7 +145,7 @@ void write_file(const std::string& path, std::string_view bytes, Readers readers
     file.write(bytes);
     return file.replace();
   }
-  const int fd = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+  const int fd = ::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
   if (fd < 0) cannot_write(path, errno);
   try {
     write_into(fd, path, bytes);

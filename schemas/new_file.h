@@ -12,9 +12,9 @@ namespace headcount {
 /// Who may read a new file: those the umask lets, or its owner alone (mode 0600).
 enum class Readers { kUmask, kOwner };
 
-/// `path` holds exactly `bytes`, on disk, when it returns. A pipe or device (/dev/null) of that
-/// name is written into instead. Throws TryAgain where what went wrong may pass (no room, no
-/// quota, an I/O error, too many open files), else Error, both naming the file and how to mend it.
+/// `path` holds exactly `bytes`, on disk, when it returns. A pipe or device of that name, and
+/// whatever lies in /dev or /proc (/dev/stdout), is written into instead. Throws TryAgain where what went wrong may pass (no room, no
+/// quota, an I/O error, too many open files, a server away), else Error, both naming the file and how to mend it.
 /// The file is then as it was; where only its folder could not be synced, it may be the new one.
 void write_file(const std::string& path, std::string_view bytes, Readers readers = Readers::kUmask);
 
@@ -25,7 +25,7 @@ void make_private_folder(const std::string& path);
 /// write_file.
 void sync_folder_of(const std::string& path);
 
-/// The same for a file written in pieces, or by somebody else (SQLite) into beside(). Until it
+/// The same for a file written in pieces, or by somebody else into the one lent. Until it
 /// takes its name nothing has changed; if it never does, nothing is left. Throws like write_file.
 class NewFile {
  public:
@@ -36,6 +36,10 @@ class NewFile {
 
   const std::string& beside() const { return beside_; }
   void write(std::string_view bytes);
+  /// beside(), for somebody else (SQLite) to write: unlocked, as some file systems have but one
+  /// kind of lock. Another writer of the same file may take it for abandoned: then it never takes
+  /// its name, which is an Error.
+  const std::string& lend();
 
   /// Whole and on disk under its name, in place of what had it. The last call.
   void replace();

@@ -185,5 +185,20 @@ TEST_F(NewFileTest, APipeIsWrittenInto) {
   close(reader);
 }
 
+TEST_F(NewFileTest, WhatStandardOutputWasSentToIsWrittenInto) {
+  const int out = open(file_.c_str(), O_WRONLY | O_CREAT, 0600);
+  ASSERT_EQ(write(out, "before ", 7), 7);
+  write_file("/proc/self/fd/" + std::to_string(out), "bytes");
+  close(out);
+  EXPECT_EQ(text(), "before bytes");
+  EXPECT_THAT(names(), ElementsAre("file"));
+}
+
+TEST_F(NewFileTest, APlantedPipeHoldsUpNobody) {
+  ASSERT_EQ(mkfifo((folder_ + "/.file.part-1").c_str(), 0600), 0);
+  write_file(file_, "bytes");
+  EXPECT_EQ(text(), "bytes");
+}
+
 }  // namespace
 }  // namespace headcount

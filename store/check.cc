@@ -84,7 +84,7 @@ void Store::backup(const std::string& file, const Progress& progress) const {
     throw Error(file + " exists already: name a new file, nothing is overwritten");
   NewFile part(file, Readers::kOwner);
   {
-    Connection copy(part.beside(), SQLITE_OPEN_READWRITE, part.beside());
+    Connection copy(part.lend(), SQLITE_OPEN_READWRITE, part.beside());
     copy_pages(*impl_->connection, copy, progress);
     // One file: no log beside it, and the results that lie beside the database in it.
     copy.execute("PRAGMA journal_mode = DELETE");

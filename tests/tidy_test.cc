@@ -21,7 +21,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Folders from the most specific path to the least; a kind's run.cc and run.h are of the run side.
+/// Folders from the most specific path to the least; what a kind computes belongs to the run side.
 std::string folder_of(const std::string& path) {
   static const std::regex run_side("experiments/(run/.*|kinds/[^/]+/run(_test)?\\.(cc|h))");
   if (std::regex_match(path, run_side)) return "experiments/run";

@@ -244,8 +244,8 @@ class Daemon {
     if (agent_.welcomed() && !welcomed_) {
       welcomed_ = warned_ = true;
       log_->info("welcomed by the coordinator");
-      say_ready();
     }
+    if (welcomed_ && !said_ready_ && now() - tried_to_say_at_ >= kDiskRetry) say_ready();
   }
 
   /// STATE/worker.json, for whoever waits for this worker; a full disk keeps no worker from working.
@@ -254,9 +254,11 @@ class Daemon {
       write_file(options_.state + "/worker.json", "{\"name\": \"" + options_.key.name +
                                                       "\", \"pid\": " + std::to_string(::getpid()) +
                                                       "}\n");
+      said_ready_ = true;
     } catch (const Error& error) {
-      log_->warn("{}", error.what());
+      if (tried_to_say_at_ == 0) log_->warn("{}", error.what());
     }
+    tried_to_say_at_ = now();
   }
 
   /// Receives until nothing is left, doing what each batch caused: ZeroMQ's fd tells of new packets
@@ -386,9 +388,11 @@ class Daemon {
   std::string refusal_;  // said in the log since it connected last
   Millis refused_at_ = -kRefusalPause;
   Millis tried_disk_at_ = 0;
+  Millis tried_to_say_at_ = 0;
   uint64_t n_connected_ = 0;
   int status_ = 0;
   bool asked_to_stop_ = false, stopped_ = false, warned_ = false, welcomed_ = false;
+  bool said_ready_ = false;
 };
 
 }  // namespace

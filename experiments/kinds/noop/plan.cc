@@ -27,7 +27,7 @@ Shard shard(const Point& point, int64_t i) {
   return one;
 }
 
-/// How many there were; their results are not read, as they say nothing.
+/// How many were asked for; their results are not read, as they say nothing.
 Table aggregate(const std::string& stage, std::span<const Point> points, const ResultOf&) {
   Table table{.stage = stage,
               .kind = kName,
